@@ -1,0 +1,147 @@
+#include "base/log.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/time.h>
+#include <time.h>
+#include <unistd.h>
+
+/* written by log_setup before the first thread starts, read-only afterwards */
+static struct {
+        char cluster[64], region[64];
+        enum log_level least;
+        bool json;
+} setup = {.least = LOG_INFO};
+
+static const char *const level_names[] = {
+        [LOG_DEBUG] = "debug", [LOG_INFO] = "info", [LOG_WARN] = "warn", [LOG_ERROR] = "error"};
+
+void log_setup(const char *cluster, const char *region, enum log_level least, bool json)
+{
+        snprintf(setup.cluster, sizeof setup.cluster, "%s", cluster);
+        snprintf(setup.region, sizeof setup.region, "%s", region);
+        setup.least = least;
+        setup.json = json;
+}
+
+bool log_wants(enum log_level level)
+{
+        return level >= setup.least;
+}
+
+struct line {
+        char s[4096];
+        size_t n;
+};
+
+static void put_char(struct line *l, char c)
+{
+        if (l->n < sizeof l->s - 8) /* room for the end of the line */
+                l->s[l->n++] = c;
+}
+
+static void put(struct line *l, const char *s)
+{
+        while (*s)
+                put_char(l, *s++);
+}
+
+static void put_json(struct line *l, const char *s, size_t n)
+{
+        put_char(l, '"');
+        for (size_t i = 0; i < n; i++) {
+                unsigned char c = (unsigned char)s[i];
+                char esc[8];
+                if (c == '"' || c == '\\') {
+                        put_char(l, '\\');
+                        put_char(l, (char)c);
+                } else if (c < 0x20) {
+                        snprintf(esc, sizeof esc, "\\u%04x", c);
+                        put(l, esc);
+                } else {
+                        put_char(l, (char)c);
+                }
+        }
+        put_char(l, '"');
+}
+
+/* `a=1<tab>b=2` as JSON members or as words; a value with a blank is quoted in text */
+static void put_pairs(struct line *l, const char *pairs)
+{
+        while (*pairs) {
+                size_t n = strcspn(pairs, "\t");
+                const char *eq = memchr(pairs, '=', n);
+                size_t key = eq ? (size_t)(eq - pairs) : 0, at = eq ? key + 1 : 0;
+                const char *value = pairs + at;
+                if (setup.json) {
+                        put_char(l, ',');
+                        put_json(l, eq ? pairs : "msg", eq ? key : 3);
+                        put_char(l, ':');
+                        put_json(l, value, n - at);
+                } else {
+                        put_char(l, ' ');
+                        for (size_t i = 0; i < key; i++)
+                                put_char(l, pairs[i]);
+                        put(l, eq ? "=" : "");
+                        if (n - at == 0 || memchr(value, ' ', n - at)) {
+                                put_json(l, value, n - at);
+                        } else {
+                                for (size_t i = at; i < n; i++)
+                                        put_char(l, pairs[i]);
+                        }
+                }
+                pairs += n + (pairs[n] == '\t');
+        }
+}
+
+void log_event(enum log_level level, const char *event, const char *fmt, ...)
+{
+        if (level < setup.least)
+                return;
+        char pairs[3000], when[40];
+        va_list ap;
+        va_start(ap, fmt);
+        vsnprintf(pairs, sizeof pairs, fmt, ap);
+        va_end(ap);
+
+        struct timeval tv;
+        struct tm tm;
+        gettimeofday(&tv, NULL);
+        gmtime_r(&tv.tv_sec, &tm);
+        size_t at = strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%S", &tm);
+        snprintf(when + at, sizeof when - at, ".%03dZ", (int)(tv.tv_usec / 1000));
+
+        struct line l = {.n = 0};
+        if (setup.json) {
+                put(&l, "{\"at\":\"");
+                put(&l, when);
+                put(&l, "\",\"level\":\"");
+                put(&l, level_names[level]);
+                put(&l, "\",\"event\":");
+                put_json(&l, event, strlen(event));
+                put(&l, ",\"cluster\":");
+                put_json(&l, setup.cluster, strlen(setup.cluster));
+                put(&l, ",\"region\":");
+                put_json(&l, setup.region, strlen(setup.region));
+        } else {
+                put(&l, when);
+                put_char(&l, ' ');
+                put(&l, level_names[level]);
+                put_char(&l, ' ');
+                put(&l, setup.region[0] ? setup.region : "-");
+                put_char(&l, ' ');
+                put(&l, event);
+        }
+        put_pairs(&l, pairs);
+        l.s[l.n++] = setup.json ? '}' : '\n';
+        if (setup.json)
+                l.s[l.n++] = '\n';
+        size_t done = 0;
+        while (done < l.n) {
+                ssize_t w = write(STDERR_FILENO, l.s + done, l.n - done);
+                if (w <= 0)
+                        break; /* nobody to tell */
+                done += (size_t)w;
+        }
+}

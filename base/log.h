@@ -1,0 +1,17 @@
+/* log: events, not sentences.  One line per event on stderr: text on a terminal, JSON lines otherwise.
+ *     log_event(LOG_INFO, "apply.group", "origin=%s\trows=%zu", origin, rows);
+ * The format is `key=value` pairs separated by tabs; values may hold anything but a tab.
+ * Thread: any (one write(2) per line).  A line is cut at 4 kB. */
+#ifndef PANGEA_BASE_LOG_H
+#define PANGEA_BASE_LOG_H
+
+#include <stdbool.h>
+
+enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
+
+/* Set once at start, before the first thread: what every line carries, the least level that is written, text or JSON. */
+void log_setup(const char *cluster, const char *region, enum log_level least, bool json);
+void log_event(enum log_level level, const char *event, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+bool log_wants(enum log_level level);
+
+#endif

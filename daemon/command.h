@@ -1,0 +1,53 @@
+/* command: the command table of `pangea`: one row feeds dispatch, help, man pages and documentation.
+ * A command gets the parsed invocation and returns an exit code; data goes to stdout, everything else to stderr. */
+#ifndef PANGEA_DAEMON_COMMAND_H
+#define PANGEA_DAEMON_COMMAND_H
+
+#include "topology/topology.h"
+
+enum exit_code {
+        EXIT_DONE = 0,
+        EXIT_RUNTIME = 1,
+        EXIT_USAGE = 2, /* usage or configuration */
+        EXIT_DEGRADED = 3,
+        EXIT_POSTGRES = 4,
+        EXIT_KAFKA = 5,
+        EXIT_DIVERGED = 6,
+        EXIT_TIMEOUT = 7,
+};
+
+struct invocation {
+        const struct command *command;
+        const char *topology_file; /* --topology or PANGEA_TOPOLOGY; NULL when not given */
+        const char *region;        /* --region or PANGEA_REGION; NULL when not given */
+        bool json, watch, dry_run, keep_identity, print, yes;
+        const char *admin;         /* --admin CONNINFO */
+        const char *agent;         /* --agent capture|apply */
+        const char *tables;        /* --tables PATTERN[,PATTERN] of verify */
+        int timeout_s;             /* --timeout SECONDS, 0 = the command's default */
+        int noperands;
+        char **operands;
+};
+
+int cmd_init(struct invocation *in);
+int cmd_deinit(struct invocation *in);
+int cmd_run(struct invocation *in);
+int cmd_status(struct invocation *in);
+int cmd_verify(struct invocation *in);
+int cmd_event(struct invocation *in);
+int cmd_validate(struct invocation *in);
+int cmd_help(struct invocation *in);
+int cmd_version(struct invocation *in);
+
+/* Loads --topology (printing every error to stderr); NULL with *code set when it cannot. */
+struct topology *invocation_topology(const struct invocation *in, int *code);
+/* The region of --region (or, in a topology with one region, that one); NULL with a message and *code set. */
+const struct region *invocation_region(const struct invocation *in, const struct topology *t, int *code);
+/* The exit code for an error: by its name (table of named stops), SQLSTATE, or status. */
+int exit_code_of(const struct err *e);
+
+/* A plain connection to a region's database, application_name "pangea <what>". */
+struct pg;
+MUSTCHECK enum status region_connect(const struct region *r, const char *what, struct pg **out, struct err *e);
+
+#endif

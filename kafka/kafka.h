@@ -1,0 +1,91 @@
+/* kafka: how to reach one region's Kafka, and the errors every part of this folder gives.
+ * The only folder that includes rdkafka.h.  A log is a topic with exactly one partition (0).
+ * Errors: ST_RETRY (broker away, time-out: librdkafka goes on trying by itself), ST_DATA with a name (topic_missing, offset_gone,
+ * topic_recreated ..), ST_FATAL (the producer must be destroyed and made anew), ST_CONFIG (a property librdkafka refuses).
+ * No message of ours ever holds a property's value (passwords). */
+#ifndef PANGEA_KAFKA_KAFKA_H
+#define PANGEA_KAFKA_KAFKA_H
+
+#include "base/err.h"
+#include "base/types.h"
+
+/* One Kafka cluster; borrowed by every open_*() call, which copies what it needs. */
+struct kafka_conf {
+        const char *brokers;              /* "host:port,host:port" */
+        const char *client_id;            /* "pangea-<cluster>-<region>-.." */
+        const char *const *prop_keys;     /* librdkafka properties of the topology */
+        const char *const *prop_values;
+        size_t nprops;
+};
+
+/* Checks one property against librdkafka itself: ST_OK or ST_CONFIG with librdkafka's own words (value masked when it is secret). */
+MUSTCHECK enum status kafka_check_property(const char *key, const char *value, struct err *e);
+
+/* ---- producer: idempotent, acks=all, for one log --------------------------------------------------------------------------------- */
+struct kafka_producer;
+/* Called from kafka_producer_poll for every record in the order of production. offset is valid when code is ST_OK; ST_FATAL: the record
+ * was not (or not surely) written and never will be by this producer. */
+typedef void kafka_delivered(void *ctx, uint64_t tag, koffset_t offset, enum status code, const char *why);
+MUSTCHECK enum status kafka_producer_open(struct kafka_producer **out, const struct kafka_conf *c, const char *topic,
+                                          kafka_delivered *cb, void *ctx, struct err *e);
+/* Waits until the topic's metadata is there, so that the first record does not wait a second: ST_RETRY on time-out, ST_DATA
+ * topic_missing. */
+MUSTCHECK enum status kafka_producer_warm(struct kafka_producer *p, int timeout_ms, struct err *e);
+/* Hands one record over (bytes are copied). ST_RETRY: the queue is full (poll and try again). */
+MUSTCHECK enum status kafka_produce(struct kafka_producer *p, const char *key, const void *data, size_t len, uint64_t tag, struct err *e);
+/* Serves delivery reports; waits up to timeout_ms for the first. ST_FATAL when the producer is dead. */
+MUSTCHECK enum status kafka_producer_poll(struct kafka_producer *p, int timeout_ms, struct err *e);
+/* Makes fd readable (one byte is written to it) when reports are waiting; for poll(2). */
+void kafka_producer_wake_fd(struct kafka_producer *p, int fd);
+size_t kafka_producer_pending(const struct kafka_producer *p); /* records not yet reported */
+MUSTCHECK enum status kafka_producer_flush(struct kafka_producer *p, int timeout_ms, struct err *e);
+/* Drops what is pending (its reports are not called). NULL is fine. */
+void kafka_producer_close(struct kafka_producer *p);
+
+/* ---- reader: one log from one offset, manual assignment, no group, no commits ---------------------------------------------------- */
+struct kafka_reader;
+struct kafka_msg {
+        koffset_t offset;
+        int64_t time_us; /* Kafka's timestamp, Unix microseconds; 0 = none */
+        const uint8_t *data; /* borrowed until kafka_msg_done */
+        size_t len;
+        void *handle;
+};
+#define KAFKA_FROM_START ((koffset_t){-2})
+#define KAFKA_FROM_END ((koffset_t){-1})
+/* max_queued_kb bounds what librdkafka reads ahead. */
+MUSTCHECK enum status kafka_reader_open(struct kafka_reader **out, const struct kafka_conf *c, const char *topic, koffset_t from,
+                                        int max_queued_kb, struct err *e);
+/* The next record, waiting up to timeout_ms: ST_OK; ST_RETRY nothing yet (e->msg says so, or why the broker is away); ST_DATA:
+ * topic_missing (wait for it by name), offset_gone (retention passed, or the topic was recreated). */
+MUSTCHECK enum status kafka_reader_next(struct kafka_reader *r, int timeout_ms, struct kafka_msg *out, struct err *e);
+void kafka_msg_done(struct kafka_msg *m);
+/* Makes fd readable when records arrive in an empty queue; for poll(2). */
+void kafka_reader_wake_fd(struct kafka_reader *r, int fd);
+/* Begin anew at another offset. */
+MUSTCHECK enum status kafka_reader_seek(struct kafka_reader *r, koffset_t to, int timeout_ms, struct err *e);
+/* First offset that is there, and the one after the last, asked from the broker. */
+MUSTCHECK enum status kafka_reader_watermarks(struct kafka_reader *r, int timeout_ms, koffset_t *low, koffset_t *high, struct err *e);
+/* The end as the last fetch told it, without asking; -1 unknown. */
+koffset_t kafka_reader_cached_high(struct kafka_reader *r);
+void kafka_reader_close(struct kafka_reader *r);
+
+/* ---- admin ----------------------------------------------------------------------------------------------------------------------- */
+struct kafka_topic_spec {
+        const char *name;
+        int replication, min_insync; /* replication is cut to the number of brokers, saying so through *note */
+        int64_t max_message_bytes;
+};
+/* Creates the log's topic (one partition, delete, retention.ms=-1, retention.bytes=-1, lz4 left to the producer); an existing one is
+ * checked: one partition, cleanup.policy=delete, retention -1, max.message.bytes. *created tells which. ST_DATA topic_unfit with the
+ * setting that must change and the command that changes it. */
+MUSTCHECK enum status kafka_topic_ensure(const struct kafka_conf *c, const struct kafka_topic_spec *t, bool *created, struct err *e);
+/* ST_OK there; ST_DATA topic_missing / topic_unfit (checked as above). */
+MUSTCHECK enum status kafka_topic_check(const struct kafka_conf *c, const char *topic, struct err *e);
+MUSTCHECK enum status kafka_topic_delete(const struct kafka_conf *c, const char *topic, struct err *e);
+/* Deletes every record before `before`. */
+MUSTCHECK enum status kafka_delete_records(const struct kafka_conf *c, const char *topic, koffset_t before, struct err *e);
+/* The first offset whose record is not older than time_us (the end when all are older). */
+MUSTCHECK enum status kafka_offset_at(const struct kafka_conf *c, const char *topic, int64_t time_us, koffset_t *out, struct err *e);
+
+#endif

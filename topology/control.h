@@ -1,0 +1,42 @@
+/* control: what the supervisor (daemon/run.c) and one agent thread share: asking it to stop, handing it a new topology, and the words
+ * for its state.  The agent's state itself goes to people through pangea.status (a JSON document, shape in docs/status.md).
+ * Threads: stop and next are atomic; wake_fd is an eventfd that the supervisor writes and the agent polls. */
+#ifndef PANGEA_TOPOLOGY_CONTROL_H
+#define PANGEA_TOPOLOGY_CONTROL_H
+
+#include <stdatomic.h>
+
+#include "topology/topology.h"
+
+enum stop_level {
+        STOP_NO,    /* run */
+        STOP_DRAIN, /* finish what is begun, publish and report what is decoded, end within drain_timeout */
+        STOP_NOW,   /* end at once; everything is in PostgreSQL and Kafka anyway */
+};
+
+/* The words for states, the same in CLI, log, /status and UI. */
+enum agent_state {
+        STATE_STARTING,    /* connecting, taking the slot, reading the log's tail */
+        STATE_RUNNING,     /* only on proof of movement: a heartbeat passed within the last seconds */
+        STATE_CATCHING_UP, /* moving, but behind */
+        STATE_WAITING,     /* for something that may come by itself or by an operator: says for what */
+        STATE_STOPPED,     /* by name; does not go on before somebody has done something */
+};
+enum { STATE_COUNT = STATE_STOPPED + 1 };
+/* "starting" "running" "catching up" "waiting" "stopped" */
+const char *state_name(enum agent_state s);
+
+struct control {
+        _Atomic int stop;                   /* enum stop_level */
+        _Atomic(struct topology *) next;    /* SIGHUP: the agent exchanges it for NULL at a group boundary, frees its old one */
+        int wake_fd;
+};
+
+/* What an agent's main function gets. The agent owns *topology from the call on (and every later one) and frees it. */
+struct agent_opts {
+        struct topology *topology;
+        region_id me;
+        struct control *control;
+};
+
+#endif

@@ -1,0 +1,92 @@
+/* topology: the one file of all regions as checked structs, and the questions the daemons ask of it: who is a leader, which tables go
+ * from whom to whom, under which rule.
+ * Owner: whoever called topology_load; read-only afterwards, so any thread may read it.  Strings are UTF-8, 0-terminated, owned by it. */
+#ifndef PANGEA_TOPOLOGY_TOPOLOGY_H
+#define PANGEA_TOPOLOGY_TOPOLOGY_H
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "change/vector.h"
+#include "kafka/kafka.h"
+
+enum role { ROLE_LEADER, ROLE_FOLLOWER };
+
+struct region {
+        region_id id; /* index in topology.regions and in topology.names: byte order of the names */
+        const char *name;
+        enum role role;
+        const char *conninfo;      /* ${ENV} expanded; holds no password of ours */
+        const char *password_file; /* NULL = none */
+        struct kafka_conf kafka;   /* client_id is left NULL */
+};
+
+/* A pattern such as public.accounts, public.* or *.* (a * matches within its half). */
+struct table_pattern {
+        const char *schema, *name;
+        bool wildcard;
+        int line, column; /* where it stands, for messages */
+};
+
+struct route {
+        size_t ntables;
+        const struct table_pattern *tables;
+        uint32_t from, to; /* bit per region_id; all leaders / all regions when not said */
+        const char *where; /* SQL, NULL = none */
+        size_t ncolumns;   /* 0 = all */
+        const char *const *columns;
+        bool insert_only;
+        int line, column;
+};
+
+enum rule { RULE_LAST_WRITE_WINS }; /* the others are refused as not supported yet */
+
+struct topology {
+        const char *file, *cluster;
+        struct regset names;
+        size_t nregions;
+        const struct region *regions;
+        size_t nroutes;
+        const struct route *routes; /* at least one: the default route when the file says none */
+        bool default_routes;
+        int64_t max_skew_us;
+        uint32_t group_max_rows;
+        size_t group_max_bytes;
+        int log_replication, log_min_insync;
+        int64_t log_retention_us;
+        int64_t drain_timeout_us;
+        int64_t conflict_keep_us;
+};
+
+/* Reads and checks the file. On ST_CONFIG *errors holds every error, a line each: "file:line:column: path: what, allowed, did you
+ * mean". *out is NULL then. */
+MUSTCHECK enum status topology_load(const char *file, struct topology **out, struct buf *errors);
+void topology_free(struct topology *t);
+/* NULL when there is none of this name. */
+const struct region *topology_region(const struct topology *t, const char *name);
+/* The effective topology as YAML, secrets masked. */
+void topology_print(const struct topology *t, struct buf *out);
+/* The same as JSON: one value. */
+void topology_print_json(const struct topology *t, struct buf *out);
+/* The password from password_file: trailing newline cut; *out is malloc'ed, or NULL when the region has none. Read at every connect, so
+ * that it may be changed on disk. */
+MUSTCHECK enum status region_password(const struct region *r, char **out, struct err *e);
+
+/* ---- routing ---- */
+/* The route of a table, or NULL when no route names it (then it is not replicated). The last route that matches wins: literal names
+ * before wildcards. */
+const struct route *topology_route(const struct topology *t, const char *schema, const char *name);
+/* Leaders that write the table (bits), given its route. */
+uint32_t route_writers(const struct topology *t, const struct route *r);
+/* Does `to` apply what `from` committed to this table? */
+bool topology_applies(const struct topology *t, const char *schema, const char *name, region_id from, region_id to);
+/* More than one leader writes it: conflicts are possible. */
+bool topology_multi_writer(const struct topology *t, const char *schema, const char *name);
+
+/* ---- names, DESIGN 4.1 and 9 ---- */
+/* Each writes into buf (size bytes) and returns it. */
+const char *topology_topic(const struct topology *t, region_id r, char *buf, size_t size);     /* <cluster>.<region>.log */
+const char *topology_slot(const struct topology *t, region_id r, char *buf, size_t size);      /* pangea_<cluster>_<region> */
+const char *topology_publication(const struct topology *t, region_id r, char *buf, size_t size); /* the same name as the slot */
+const char *topology_origin(const struct topology *t, region_id here, region_id origin, char *buf, size_t size);
+
+#endif
