@@ -1,0 +1,113 @@
+# make            release build, build/pangea        make check    everything that is tested, one sum at the end
+# make deps       Debian packages and Kafka          make check SAN=address,undefined | SAN=thread
+# make demo       three regions on this machine      make soak SECONDS=600 [SEED=1]
+# make lint       direction of includes, analysers   make fmt      clang-format
+# make install DESTDIR= PREFIX=/usr/local            make clean    all but .cache
+# One part of the tests: make test && tests/run.py types (see tests/README.md).
+
+MAKEFLAGS += --no-builtin-rules
+ifeq ($(filter -j% --jobserver%,$(MAKEFLAGS)),)
+MAKEFLAGS += -j2
+endif
+.SUFFIXES:
+.DELETE_ON_ERROR:
+
+PREFIX ?= /usr/local
+CC = gcc
+AR = gcc-ar
+SAN ?=
+SECONDS ?= 600
+SEED ?= 1
+
+DIRS = base change postgres kafka config topology conflict capture apply daemon
+SOURCES := $(wildcard $(DIRS:%=%/*.c))
+SQL := $(wildcard $(DIRS:%=%/*.sql))
+GENERATED := $(foreach f,$(SQL),build/gen/$(subst /,_,$(f:.sql=))_sql.h)
+
+PACKAGES = libpq rdkafka yaml-0.1 jansson libxxhash libisal
+CPPFLAGS = -I. -Ibuild/gen -D_GNU_SOURCE $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
+WARN = -Wall -Wextra -Wshadow -Wswitch-enum -Wstrict-prototypes -Wconversion -Wvla -Wformat=2 -Werror
+CFLAGS = -std=c11 $(WARN) -g -pthread -MMD -MP
+LDLIBS = -lpq -lrdkafka -lyaml -ljansson -lxxhash -lisal -lpthread -lm
+
+# The release is hardened; the test build has failpoints, and is what `make check` runs.
+HARDEN = -O2 -D_FORTIFY_SOURCE=2 -fPIE -fstack-protector-strong -fstack-clash-protection -fcf-protection
+HARDEN_LD = -pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed
+TEST = $(if $(SAN),build/test-$(subst $(comma),-,$(SAN)),build/test)
+SANFLAGS = $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer $(if $(findstring undefined,$(SAN)),-fno-sanitize-recover=undefined))
+TESTFLAGS = $(if $(SAN),-O1,-O2) -DPANGEA_FAILPOINTS $(SANFLAGS)
+comma = ,
+
+UNIT := $(patsubst tests/%.c,$(TEST)/%,$(wildcard tests/unit/test_*.c tests/simulation/test_*.c))
+FUZZ := $(patsubst tests/%.c,$(TEST)/%,$(wildcard tests/fuzz/fuzz_*.c))
+
+all: build/pangea
+
+# ---- build ---------------------------------------------------------------------------------------------------------------------------
+build/pangea: $(SOURCES:%.c=build/release/%.o)
+	$(CC) $(HARDEN_LD) -pthread -o $@ $^ $(LDLIBS) $(LDFLAGS)
+
+build/release/%.o: %.c $(GENERATED)
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) $(HARDEN) -c -o $@ $<
+
+$(TEST)/pangea: $(TEST)/daemon/main.o $(TEST)/libpangea.a
+	$(CC) $(SANFLAGS) -pthread -o $@ $^ $(LDLIBS) $(LDFLAGS)
+
+$(TEST)/libpangea.a: $(patsubst %.c,$(TEST)/%.o,$(filter-out daemon/main.c,$(SOURCES)))
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$(TEST)/%.o: %.c $(GENERATED)
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) $(TESTFLAGS) -c -o $@ $<
+
+$(UNIT): $(TEST)/%: tests/%.c $(TEST)/libpangea.a
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) $(TESTFLAGS) -o $@ $< $(TEST)/libpangea.a $(LDLIBS) -lcmocka $(LDFLAGS)
+
+$(FUZZ): $(TEST)/%: tests/%.c $(TEST)/libpangea.a
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) $(TESTFLAGS) -DFUZZ_STANDALONE -o $@ $< $(TEST)/libpangea.a $(LDLIBS) $(LDFLAGS)
+
+# x/y.sql -> build/gen/x_y_sql.h: static const char x_y_sql[]
+$(GENERATED): Makefile $(SQL)
+	@mkdir -p $(@D)
+	@name=$$(basename $@ _sql.h); for f in $(SQL); do \
+		test "$$(echo "$${f%.sql}" | tr / _)" = "$$name" || continue; \
+		{ echo "/* from $$f */"; echo "static const char $${name}_sql[] ="; \
+		  sed -e 's/\\/\\\\/g' -e 's/"/\\"/g' -e 's/^/        "/' -e 's/$$/\\n"/' "$$f"; echo ";"; } > $@; done
+
+-include $(SOURCES:%.c=build/release/%.d) $(SOURCES:%.c=$(TEST)/%.d) $(UNIT:%=%.d) $(FUZZ:%=%.d)
+
+# ---- test ----------------------------------------------------------------------------------------------------------------------------
+deps:
+	@scripts/deps.sh
+
+test: $(TEST)/pangea $(UNIT) $(FUZZ)
+
+check: deps
+	@$(MAKE) --no-print-directory SAN=$(SAN) test
+	@tests/run.py --build $(TEST)
+
+soak: deps
+	@$(MAKE) --no-print-directory SAN=$(SAN) test
+	@tests/soak.py --build $(TEST) --seconds $(SECONDS) --seed $(SEED)
+
+demo: deps
+	@$(MAKE) --no-print-directory build/pangea
+	@scripts/demo.py
+
+lint: $(GENERATED)
+	@scripts/lint.sh
+
+fmt:
+	@clang-format -i $(wildcard $(DIRS:%=%/*.[ch]) tests/*/*.[ch])
+
+install: build/pangea
+	install -D -m 755 build/pangea $(DESTDIR)$(PREFIX)/bin/pangea
+
+clean:
+	rm -rf build
+
+.PHONY: all deps test check soak demo lint fmt install clean
