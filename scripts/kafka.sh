@@ -66,8 +66,8 @@ PY
 write_properties() {
         cat <<P
 process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@127.0.0.1:$controller
+node.id=$node
+controller.quorum.voters=$node@127.0.0.1:$controller
 listeners=PLAINTEXT://127.0.0.1:$port,CONTROLLER://127.0.0.1:$controller
 advertised.listeners=PLAINTEXT://127.0.0.1:$port
 controller.listener.names=CONTROLLER
@@ -103,14 +103,16 @@ format() {
         id=$(head -c 16 /dev/urandom | base64 | tr '+/' 'AB' | tr -d '=')
         java -Xmx64m "${jvm[@]}" kafka.tools.StorageTool format -t "$id" -c "$dir/server.properties" >"$dir/format.log" 2>&1 ||
                 die "format failed: $(tail -n 3 "$dir/format.log")"
-        touch "$dir/formatted"
+        echo "$node" >"$dir/formatted"
 }
 
+# By its own node id: on a port that was taken somebody else would answer.
 answers() {
-        kcat -b "127.0.0.1:$port" -L -m 1 2>/dev/null | grep -q '^ 1 brokers:'
+        kcat -b "127.0.0.1:$port" -L -m 1 2>/dev/null | grep -q "^  broker $node at "
 }
 
 launch() {
+        node=$(cat "$dir/formatted" 2>/dev/null) || node=$controller
         write_properties >"$dir/server.properties"
         [ -e "$dir/formatted" ] || format
         # a session of its own: Ctrl-C in the demo's terminal must not reach it before the demo's own clean-up does
