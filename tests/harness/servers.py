@@ -1,0 +1,148 @@
+"""PostgreSQL servers and Kafka brokers of one test run, by scripts/postgres.sh and scripts/kafka.sh, below one temporary folder."""
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+
+import psycopg2
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+POSTGRES = os.path.join(ROOT, "scripts", "postgres.sh")
+KAFKA = os.path.join(ROOT, "scripts", "kafka.sh")
+
+
+def call(*args):
+    done = subprocess.run(args, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, stdin=subprocess.DEVNULL)
+    if done.returncode != 0:
+        raise RuntimeError(f"{' '.join(args)}: exit {done.returncode}: {done.stdout.strip()}")
+    return done.stdout
+
+
+def number(path):
+    with open(path) as f:
+        return int(f.read())
+
+
+class Postgres:
+    """One server. Its superuser is postgres; `pangea` is the run-time role (no superuser), `app` owns the databases and tables."""
+
+    # Every test has origins and slots of its own in the shared server; fsync is off because only processes die here, not the machine.
+    OPTIONS = ("max_replication_slots=200", "max_wal_senders=100", "max_connections=400", "autovacuum_naptime=5s")
+
+    def __init__(self, folder, options=(), encoding=None):
+        self.folder = folder
+        args = ["--nofsync"] + (["--encoding", encoding] if encoding else [])
+        for o in self.OPTIONS + tuple(options):
+            args += ["--set", o]
+        call(POSTGRES, "start", folder, *args)
+        self.port = number(os.path.join(folder, "postgres.port"))
+        c = self.connect("postgres")
+        c.cursor().execute("CREATE ROLE app LOGIN; CREATE ROLE pangea LOGIN REPLICATION; GRANT app TO pangea")
+        c.close()
+
+    def conninfo(self, database, user):
+        return f"host=127.0.0.1 port={self.port} dbname={database} user={user}"
+
+    def connect(self, database, user="postgres"):
+        c = psycopg2.connect(self.conninfo(database, user), application_name="test", connect_timeout=10)
+        c.autocommit = True
+        return c
+
+    def pid(self):
+        return number(os.path.join(self.folder, "postgres.pid"))
+
+    def start(self):
+        call(POSTGRES, "start", self.folder)
+
+    def stop(self, mode="fast"):
+        call(POSTGRES, "stop", self.folder, mode)
+
+    def crash(self):
+        """Power cut, as far as PostgreSQL can tell: no shutdown checkpoint, recovery at the next start."""
+        self.stop("immediate")
+
+
+class Kafka:
+    """One broker."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        call(KAFKA, "start", folder)
+        self.port = number(os.path.join(folder, "kafka.port"))
+        self.brokers = f"127.0.0.1:{self.port}"
+
+    def start(self):
+        call(KAFKA, "start", self.folder)
+
+    def stop(self):
+        call(KAFKA, "stop", self.folder)
+
+    def kill(self):
+        call(KAFKA, "kill", self.folder)
+
+    def freeze(self):
+        os.kill(number(os.path.join(self.folder, "kafka.pid")), signal.SIGSTOP)
+
+    def thaw(self):
+        os.kill(number(os.path.join(self.folder, "kafka.pid")), signal.SIGCONT)
+
+
+# Stops and removes what a run has left when the run itself is killed: its standard input ends then.
+GUARD = """
+read -r _
+for d in "$0"/postgres*; do if [ -e "$d/postgres.pid" ]; then "$1" stop "$d" immediate; fi; done
+for d in "$0"/kafka*; do if [ -e "$d/kafka.pid" ]; then "$2" kill "$d"; fi; done
+rm -rf "$0"
+"""
+
+
+class Servers:
+    """What the tests of one run share: one PostgreSQL and one Kafka, started when first asked for; more on demand (a test that
+    crashes a server has one of its own)."""
+
+    def __init__(self):
+        self.folder = tempfile.mkdtemp(prefix="pangea-test-")
+        os.chmod(self.folder, 0o755)  # PostgreSQL runs as another user
+        self.guard = subprocess.Popen(["bash", "-c", GUARD, self.folder, POSTGRES, KAFKA], stdin=subprocess.PIPE,
+                                      stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+        self.owner = os.getpid()
+        self.made = 0
+        self._postgres = self._kafka = None
+
+    def path(self, kind):
+        self.made += 1
+        return os.path.join(self.folder, f"{kind}-{os.getpid()}-{self.made}")
+
+    @property
+    def postgres(self):
+        if not self._postgres:
+            self._postgres = Postgres(self.path("postgres"))
+        return self._postgres
+
+    @property
+    def kafka(self):
+        if not self._kafka:
+            self._kafka = Kafka(self.path("kafka"))
+        return self._kafka
+
+    def new_postgres(self, **kw):
+        return Postgres(self.path("postgres"), **kw)
+
+    def new_kafka(self):
+        return Kafka(self.path("kafka"))
+
+    def drop(self, server):
+        """Ends a test's own server."""
+        try:
+            if isinstance(server, Postgres):
+                server.stop("immediate")
+            else:
+                server.kill()
+        finally:
+            shutil.rmtree(server.folder, ignore_errors=True)
+
+    def close(self):
+        if os.getpid() == self.owner:
+            self.guard.stdin.close()
+            self.guard.wait()

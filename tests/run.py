@@ -1,0 +1,249 @@
+#!/usr/bin/python3
+"""Runs the tests of Pangea: unit, simulation and fuzz programs from the build folder, then tests/integration on real PostgreSQL and Kafka.
+A line for each test with its seconds, the sum at the end: `N passed, M failed`."""
+import argparse
+import importlib
+import multiprocessing
+import os
+import queue
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import traceback
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(HERE)
+sys.path[:0] = [HERE, os.path.join(HERE, "integration")]
+sys.dont_write_bytecode = True
+
+SANITIZER_ENV = {
+    "ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0:exitcode=66",
+    "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
+    "TSAN_OPTIONS": f"halt_on_error=0:exitcode=66:suppressions={HERE}/harness/tsan.supp",
+    "LSAN_OPTIONS": f"suppressions={HERE}/harness/lsan.supp:print_suppressions=0",
+}
+
+
+class Sum:
+    def __init__(self):
+        self.passed, self.failed = 0, []
+
+    def add(self, ok, name, seconds, detail=""):
+        print(f"{'ok  ' if ok else 'FAIL'} {seconds:6.1f} s  {name}", flush=True)
+        if ok:
+            self.passed += 1
+        else:
+            self.failed.append(name)
+            print("\n".join("     | " + line for line in detail.rstrip().splitlines()), flush=True)
+
+
+# ---- programs: unit, simulation, fuzz --------------------------------------------------------------------------------------------------
+def programs(build):
+    out = []
+    for kind in ("unit", "simulation", "fuzz"):
+        folder = os.path.join(HERE, kind)
+        for f in sorted(os.listdir(folder) if os.path.isdir(folder) else []):
+            if re.fullmatch(r"(test|fuzz)_\w+\.c", f):
+                out.append((f"{kind}/{f[:-2]}", os.path.join(ROOT, build, kind, f[:-2])))
+    return out
+
+
+def run_program(total, name, path, limit):
+    """cmocka speaks TAP: each of its tests is counted; a crash or a program that says nothing is a failure of its own."""
+    start = time.monotonic()
+    if not os.path.exists(path):
+        total.add(False, name, 0, f"{path} was not built")
+        return
+    try:
+        done = subprocess.run([path], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, timeout=limit,
+                              env=dict(os.environ, CMOCKA_MESSAGE_OUTPUT="TAP", FUZZ_SECONDS=os.environ.get("FUZZ_SECONDS", "5")))
+        code, text = done.returncode, done.stdout.decode(errors="replace")
+    except subprocess.TimeoutExpired as e:
+        code, text = f"still running after {limit} s", (e.stdout or b"").decode(errors="replace")
+    seconds = time.monotonic() - start
+    results = re.findall(r"^(ok|not ok) \d+ -? ?(\S.*)$", text, re.M)
+    for word, one in results:
+        if word == "ok":
+            total.passed += 1
+        else:
+            total.failed.append(f"{name}: {one}")
+    bad = [one for word, one in results if word != "ok"]
+    if code != 0 and not bad:
+        total.add(False, name, seconds, text[-4000:] + f"\nexit {code}")
+    elif bad:
+        print(f"FAIL {seconds:6.1f} s  {name}: {', '.join(bad)}\n" + "\n".join("     | " + t for t in text.splitlines()
+              if not t.startswith("ok ")), flush=True)
+    elif results:
+        print(f"ok   {seconds:6.1f} s  {name} ({len(results)} tests)", flush=True)
+    elif name.startswith("fuzz/"):
+        total.add(True, name, seconds)
+    else:
+        total.add(False, name, seconds, "no test has run:\n" + text[-2000:])
+
+
+# ---- integration -----------------------------------------------------------------------------------------------------------------------
+def integration():
+    out = []
+    for f in sorted(os.listdir(os.path.join(HERE, "integration"))):
+        if re.fullmatch(r"test_\w+\.py", f):
+            module = importlib.import_module(f[:-3])
+            for value in vars(module).values():
+                one = getattr(value, "test", None)
+                if one is not None and one.function.__module__ == module.__name__:
+                    out.append(one)
+    return out
+
+
+class LimitReached(BaseException):
+    """Not an Exception: no test may swallow it."""
+
+
+def alarm(_signal, _frame):
+    raise LimitReached()
+
+
+def failure():
+    kind, value, trace = sys.exc_info()
+    if kind is LimitReached:
+        return "the test's time limit was reached at\n" + "".join(traceback.format_tb(trace)[-3:])
+    frames = [f for f in traceback.format_tb(trace) if "/harness/" not in f and "run.py" not in f]
+    return "".join(frames[-3:]) + f"{kind.__name__}: {value}"
+
+
+def run_test(servers, one, number, build, logs, report):
+    """One test function with all its cases. report(ok, name, seconds, detail) for each."""
+    from harness import case, cluster
+    from harness.wait import SLOW
+    start, c, counted = time.monotonic(), None, 0
+    folder = os.path.join(servers.folder, f"{number:03d}-{one.name}")
+    name = f"integration/{one.name}"
+    signal.alarm(int(one.limit * SLOW))
+    try:
+        c = cluster.Cluster(servers, f"t{number}", folder, build, **{k: v for k, v in one.options.items() if k in case.CLUSTER_OPTIONS})
+        case.prepare(c, one.options)
+        if one.cases is None:
+            one.function(c)
+            signal.alarm(0)
+        else:
+            for each in one.cases:
+                begin = time.monotonic()
+                label = f"{name}[{each[0]}]"
+                signal.alarm(int(one.limit * SLOW))
+                try:
+                    one.function(c, each)
+                    report(True, label, time.monotonic() - begin, "")
+                except (Exception, LimitReached):
+                    report(False, label, time.monotonic() - begin, failure() + "\n" + c.dump(8))
+                counted += 1
+            signal.alarm(0)
+        faults = c.faults()
+        if faults:
+            raise AssertionError("; ".join(faults))
+        if not counted:
+            report(True, name, time.monotonic() - start, "")
+    except (Exception, LimitReached):
+        signal.alarm(0)
+        detail = failure() + (f"\n{c.dump()}" if c else "")
+        shutil.copytree(folder, os.path.join(logs, one.name), dirs_exist_ok=True)
+        report(False, name, time.monotonic() - start, detail + f"\nall logs: {os.path.relpath(os.path.join(logs, one.name), ROOT)}")
+    finally:
+        signal.alarm(0)
+        try:
+            if c:
+                c.close()
+        except Exception:
+            report(False, f"{name}: cleaning up", time.monotonic() - start, failure())
+
+
+def worker(servers, jobs, results, build, logs):
+    signal.signal(signal.SIGALRM, alarm)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    tests = integration()
+    while True:
+        index = jobs.get()
+        if index is None:
+            break
+        run_test(servers, tests[index], index + 1, build, logs, lambda *result: results.put(result))
+        results.put(None)
+
+
+def run_integration(total, chosen, args):
+    from harness.servers import Servers
+    logs = os.path.join(ROOT, "build", "test-logs")
+    shutil.rmtree(logs, ignore_errors=True)
+    os.makedirs(logs)
+    servers = Servers()
+    workers = []
+    try:
+        _ = servers.postgres, servers.kafka  # before the workers fork
+        # what takes longest first, so that no worker is alone at the end
+        jobs, results = multiprocessing.Queue(), multiprocessing.Queue()
+        for index, _ in sorted(chosen, key=lambda pair: -pair[1].limit):
+            jobs.put(index)
+        for _ in range(args.jobs):
+            jobs.put(None)
+            workers.append(multiprocessing.Process(target=worker, args=(servers, jobs, results, args.build, logs), daemon=True))
+            workers[-1].start()
+        left = len(chosen)
+        while left:
+            try:
+                result = results.get(timeout=5)
+            except queue.Empty:
+                if not any(w.is_alive() for w in workers):
+                    total.add(False, "integration", 0, f"the workers ended with {left} tests left")
+                    break
+                continue
+            if result is None:
+                left -= 1
+            else:
+                total.add(*result)
+        for w in workers:
+            w.join(60)
+    finally:
+        for w in workers:
+            if w.is_alive():
+                w.kill()
+        servers.close()
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__)
+    p.add_argument("pattern", nargs="*", help="parts of names, such as `types`, `unit/`, `integration/faults`; without one: all")
+    p.add_argument("--list", action="store_true", help="print the names, run nothing")
+    p.add_argument("-j", "--jobs", type=int, default=2, help="integration tests at once (2)")
+    p.add_argument("--build", default="build/test", help="folder of the test build (build/test)")
+    args = p.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    if "/test-" in args.build:
+        os.environ.setdefault("PANGEA_TEST_SLOW", "4")
+    os.environ.update({k: v for k, v in SANITIZER_ENV.items() if k not in os.environ})
+
+    def wanted(name):
+        return not args.pattern or any(x in name for x in args.pattern)
+
+    tests = [(i, t) for i, t in enumerate(integration()) if wanted(f"integration/{t.name}")]
+    alone = [(n, path) for n, path in programs(args.build) if wanted(n)]
+    if args.list:
+        for name, _ in alone:
+            print(name)
+        for _, t in tests:
+            print(f"integration/{t.name}{f' ({len(t.cases)} cases)' if t.cases else ''}: {t.why}")
+        return 0
+    total, start = Sum(), time.monotonic()
+    for name, path in alone:
+        run_program(total, name, path, 120 * float(os.environ.get("PANGEA_TEST_SLOW", "1")))
+    if tests:
+        run_integration(total, tests, args)
+    if total.failed:
+        print(f"\nfailed in {time.monotonic() - start:.0f} s:")
+        for name in total.failed:
+            print(f"  {name}")
+    print(f"{total.passed} passed, {len(total.failed)} failed")
+    return 1 if total.failed or not total.passed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
