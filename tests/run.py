@@ -235,7 +235,9 @@ def main():
     total, start = Sum(), time.monotonic()
     for name, path in alone:
         run_program(total, name, path, 120 * float(os.environ.get("PANGEA_TEST_SLOW", "1")))
-    if tests:
+    if tests and not os.path.exists(os.path.join(ROOT, args.build, "pangea")):
+        total.add(False, "integration", 0, f"{args.build}/pangea was not built")
+    elif tests:
         run_integration(total, tests, args)
     if total.failed:
         print(f"\nfailed in {time.monotonic() - start:.0f} s:")

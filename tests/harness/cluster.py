@@ -234,7 +234,7 @@ class Cluster:
                 try:
                     out.append(f"--- {r.name} {agent}: {json.dumps(r.status(agent))[:1500]}")
                 except Exception as e:
-                    out.append(f"--- {r.name} {agent}: no status: {str(e).strip()}")
+                    out.append(f"--- {r.name} {agent}: no status: {str(e).splitlines()[0]}")
             for d in r.daemons[-3:]:
                 tail = d.text().splitlines()[-lines:]
                 out.append(f"--- {d.log} (exit {d.process.poll()})\n" + "\n".join(line[:600] for line in tail))
