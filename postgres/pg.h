@@ -1,7 +1,8 @@
 /* pg: the libpq wrapper: connections with Pangea's pinned session settings, queries, results, pipelines.
  * The only folder that includes libpq-fe.h.  A connection belongs to one thread.  Calls block unless their name says send or poll.
- * Errors carry the SQLSTATE; ST_RETRY for 40001 40P01 55P03 53xxx 57Pxx 08xxx and a lost connection (pg_lost() then tells), ST_DATA for
- * every other statement error, ST_CONFIG for a conninfo that cannot be parsed.  Passwords never appear in a message. */
+ * Errors carry the SQLSTATE; ST_RETRY for 40001 40P01 55P03 55006 53xxx 57Pxx 08xxx, a connection that cannot be made, and a lost one
+ * (pg_lost() then tells), ST_DATA for every other statement error, ST_CONFIG for a conninfo that cannot be parsed, ST_FATAL by name:
+ * missing_grant, server_too_old, sql_ascii.  Passwords never appear in a message. */
 #ifndef PANGEA_POSTGRES_PG_H
 #define PANGEA_POSTGRES_PG_H
 
@@ -13,7 +14,8 @@ struct pg;
 struct pgres; /* a result; free with pgres_free (NULL is fine) */
 
 enum pg_session {
-        PG_PLAIN,       /* commands, catalog look-ups: pinned formats, lock_timeout 0 */
+        PG_PLAIN,       /* commands, catalog look-ups: pinned formats, lock_timeout 0, synchronous_commit=local (an agent may not wait
+                           for the capture agent, which can be a synchronous standby) */
         PG_APPLY,       /* DESIGN 6.2: session_replication_role=replica, synchronous_commit=off, lock_timeout=50ms, deadlock_timeout=20ms,
                            idle_in_transaction_session_timeout=5s, plan_cache_mode=force_generic_plan, nested loops only */
         PG_REPLICATION, /* replication=database */
@@ -39,8 +41,8 @@ int pg_server_version(const struct pg *c); /* 150018 */
 
 /* One parameter: text or binary. */
 struct pg_param {
-        const void *data; /* NULL = SQL NULL */
-        int len;
+        const void *data; /* NULL = SQL NULL; text must be 0-terminated */
+        int len;          /* of a binary one */
         bool binary;
         uint32_t type; /* OID, 0 = let the server infer */
 };
@@ -77,12 +79,13 @@ MUSTCHECK enum status pg_pipe_exec_prepared(struct pg *c, const char *name, int 
 MUSTCHECK enum status pg_pipe_query(struct pg *c, const char *sql, int nparams, const struct pg_param *params, bool binary_result,
                                     struct err *e);
 /* Flushes, waits, and takes the result of every statement since the last sync: calls cb for each in order with its number from 0. The
- * first error is returned (later statements of the same sync are then skipped by the server). */
+ * first error is returned (later statements of the same sync are then skipped by the server, and cb is not called for them, nor for the
+ * one that failed). cb may be NULL. The pipeline stays open. */
 typedef void pg_pipe_result(void *ctx, int number, struct pgres *r /* taken by the callback: it frees it */);
 MUSTCHECK enum status pg_pipe_sync(struct pg *c, pg_pipe_result *cb, void *ctx, struct err *e);
 MUSTCHECK enum status pg_pipe_end(struct pg *c, struct err *e);
 
-/* Cancels what another thread runs on c. */
+/* Cancels what another thread runs on c, which must not be closed meanwhile. */
 void pg_cancel(struct pg *c);
 
 #endif

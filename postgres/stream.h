@@ -1,6 +1,6 @@
 /* stream: the replication protocol of one logical slot (CopyBoth), and the commands of a replication connection.
  * A stream belongs to one thread.  Errors as in pg.h; a server that closes the stream is ST_RETRY.
- * Named stops: slot_missing, slot_lost, slot_active (ST_RETRY, names the pid). */
+ * Named stops: slot_missing, slot_lost, publication_missing (ST_FATAL), slot_active (ST_RETRY, names the pid). */
 #ifndef PANGEA_POSTGRES_STREAM_H
 #define PANGEA_POSTGRES_STREAM_H
 
