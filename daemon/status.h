@@ -1,0 +1,41 @@
+/* status: what every region's agents say about themselves (pangea.status, shape in docs/status.md), gathered by `pangea status`.
+ * Owner: cmd_status.c.  Thread: each struct status_region belongs to its thread while it is read, else to main.
+ * Fails: never as a whole; what cannot be read stands in status_region.err and is shown. */
+#ifndef PANGEA_DAEMON_STATUS_H
+#define PANGEA_DAEMON_STATUS_H
+
+#include <jansson.h>
+
+#include "postgres/pg.h"
+#include "topology/topology.h"
+
+#define STATUS_STALE_S 5.0 /* an agent that said nothing for so long is taken for gone */
+
+struct status_region {
+        const struct region *region;
+        struct pg *pg;     /* kept between two looks of --watch */
+        struct err err;    /* msg "" = it was read */
+        bool initialised;
+        json_t *docs[2];   /* capture, apply; NULL = nothing there */
+        double age_s[2];
+};
+
+enum { STATUS_CAPTURE, STATUS_APPLY };
+
+struct status_view {
+        const struct topology *topology;
+        struct status_region *regions;
+        bool degraded; /* anything stopped, waits, silent or unreachable: exit code 3. Set by status_problems */
+        struct buf *problems; /* one line each */
+};
+
+/* Should this region have that agent?  A follower has no capture. */
+bool status_expected(const struct status_region *r, int agent);
+/* Expected, there, and heard of lately. */
+bool status_alive(const struct status_region *r, int agent);
+/* Fills view->problems and view->degraded. */
+void status_problems(struct status_view *v);
+void status_print_text(const struct status_view *v);
+json_t *status_json(const struct status_view *v);
+
+#endif

@@ -1,0 +1,256 @@
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "daemon/status.h"
+
+static const char *const agent_names[] = {[STATUS_CAPTURE] = "capture", [STATUS_APPLY] = "apply"};
+
+bool status_expected(const struct status_region *r, int agent)
+{
+        return agent == STATUS_APPLY || r->region->role == ROLE_LEADER;
+}
+
+bool status_alive(const struct status_region *r, int agent)
+{
+        return r->docs[agent] && r->age_s[agent] <= STATUS_STALE_S;
+}
+
+/* ---- members of a document ---------------------------------------------------------------------------------------------------------- */
+static const char *text(const json_t *doc, const char *name)
+{
+        return json_string_value(json_object_get(doc, name));
+}
+
+static double number(const json_t *doc, const char *name)
+{
+        return json_number_value(json_object_get(doc, name));
+}
+
+/* "12 s", "5 min", "3.2 h", "4 d" */
+static const char *span_str(char *buf, size_t size, double s)
+{
+        if (s < 0)
+                s = 0;
+        if (s < 10)
+                snprintf(buf, size, "%.1f s", s);
+        else if (s < 120)
+                snprintf(buf, size, "%.0f s", s);
+        else if (s < 7200)
+                snprintf(buf, size, "%.0f min", s / 60);
+        else if (s < 172800)
+                snprintf(buf, size, "%.1f h", s / 3600);
+        else
+                snprintf(buf, size, "%.0f d", s / 86400);
+        return buf;
+}
+
+static const char *bytes_str(char *buf, size_t size, double n)
+{
+        static const char *const units[] = {"B", "kB", "MB", "GB", "TB"};
+        size_t u = 0;
+        for (; n >= 10000 && u < 4; u++)
+                n /= 1000;
+        snprintf(buf, size, "%.0f %s", n, units[u]);
+        return buf;
+}
+
+/* How long ago an ISO time (UTC) was; "" when it cannot be read. */
+static const char *since_str(char *buf, size_t size, const char *iso)
+{
+        struct tm tm = {0};
+        buf[0] = 0;
+        if (iso && strptime(iso, "%Y-%m-%dT%H:%M:%S", &tm))
+                span_str(buf, size, difftime(time(NULL), timegm(&tm)));
+        return buf;
+}
+
+/* The apply agent's word about one origin. */
+static const json_t *origin_of(const struct status_region *r, const char *origin)
+{
+        size_t i;
+        json_t *o;
+        json_array_foreach(json_object_get(r->docs[STATUS_APPLY], "origins"), i, o)
+                if (text(o, "origin") && strcmp(text(o, "origin"), origin) == 0)
+                        return o;
+        return NULL;
+}
+
+/* ---- what is wrong, and what to do ---------------------------------------------------------------------------------------------------- */
+static bool bad_state(const char *state)
+{
+        return !state || strcmp(state, "stopped") == 0 || strcmp(state, "waiting") == 0;
+}
+
+static void problem(struct status_view *v, const char *who, const json_t *doc)
+{
+        const char *why = text(doc, "why"), *todo = text(doc, "todo"), *error = text(doc, "error"), *state = text(doc, "state");
+        const char *waits = text(doc, "waits_for");
+        v->degraded = true;
+        buf_printf(v->problems, "%s: %s%s%s%s%s%s%s%s\n", who, state ? state : "", error ? " (" : "", error ? error : "", error ? ")" : "",
+                   why || waits ? ": " : "", why ? why : waits ? waits : "", todo ? ". To do: " : "", todo ? todo : "");
+}
+
+static void silent(struct status_view *v, const struct status_region *r, int agent)
+{
+        char span[32];
+        v->degraded = true;
+        if (!r->docs[agent])
+                buf_printf(v->problems, "%s: no %s daemon, and none was heard of yet. To do: pangea run --region %s\n", r->region->name,
+                           agent_names[agent], r->region->name);
+        else
+                buf_printf(v->problems, "%s: no %s daemon: last heard %s ago. To do: pangea run --region %s\n", r->region->name,
+                           agent_names[agent], span_str(span, sizeof span, r->age_s[agent]), r->region->name);
+}
+
+static void agent_problems(struct status_view *v, const struct status_region *r, int agent)
+{
+        char who[256];
+        size_t i;
+        json_t *o;
+        const json_t *doc = r->docs[agent];
+        bool named = false;
+        if (!status_alive(r, agent)) {
+                silent(v, r, agent);
+                return;
+        }
+        json_array_foreach(json_object_get(doc, "origins"), i, o) {
+                if (!bad_state(text(o, "state")))
+                        continue;
+                snprintf(who, sizeof who, "%s -> %s", text(o, "origin") ? text(o, "origin") : "?", r->region->name);
+                problem(v, who, o);
+                named = true;
+        }
+        json_array_foreach(json_object_get(doc, "tables_waiting"), i, o) {
+                const char *todo = text(o, "todo");
+                v->degraded = true;
+                buf_printf(v->problems, "%s: table %s is not replicated: %s%s%s\n", r->region->name, text(o, "table"),
+                           text(o, "why") ? text(o, "why") : "waiting", todo ? ". To do: " : "", todo ? todo : "");
+        }
+        if (bad_state(text(doc, "state")) && !named) {
+                snprintf(who, sizeof who, "%s: %s", r->region->name, agent_names[agent]);
+                problem(v, who, doc);
+        }
+}
+
+void status_problems(struct status_view *v)
+{
+        v->degraded = false;
+        for (size_t i = 0; i < v->topology->nregions; i++) {
+                const struct status_region *r = &v->regions[i];
+                if (r->err.msg[0] || !r->initialised) {
+                        v->degraded = true;
+                        if (r->err.msg[0])
+                                buf_printf(v->problems, "%s: database does not answer: %s\n", r->region->name, r->err.msg);
+                        else
+                                buf_printf(v->problems, "%s: not initialised. To do: pangea init --region %s\n", r->region->name,
+                                           r->region->name);
+                        continue;
+                }
+                for (int a = 0; a < 2; a++)
+                        if (status_expected(r, a))
+                                agent_problems(v, r, a);
+        }
+}
+
+/* ---- for people --------------------------------------------------------------------------------------------------------------------- */
+static void print_agent(const struct status_region *r, int agent)
+{
+        char since[32], span[32], held[32];
+        const json_t *doc = r->docs[agent];
+        const char *state = r->err.msg[0] ? "unreachable" : !r->initialised ? "no init" : text(doc, "state");
+        if (!r->err.msg[0] && r->initialised && !status_alive(r, agent))
+                state = "no daemon";
+        printf("%-10s  %-8s  %-7s  %-11s  ", r->region->name, r->region->role == ROLE_LEADER ? "leader" : "follower", agent_names[agent],
+               state ? state : "?");
+        if (!status_alive(r, agent)) {
+                if (doc)
+                        printf("last heard %s ago", span_str(span, sizeof span, r->age_s[agent]));
+                puts("");
+                return;
+        }
+        printf("%-7s", since_str(since, sizeof since, text(doc, "since")));
+        if (agent == STATUS_CAPTURE)
+                printf("  %.0f transactions in %.0f groups, %.0f rows; %s of WAL held", number(doc, "transactions"), number(doc, "groups"),
+                       number(doc, "rows"), bytes_str(held, sizeof held, number(doc, "retained_bytes")));
+        else
+                printf("  %.0f tombstones", number(doc, "tombstones"));
+        puts("");
+}
+
+static void print_pair(const struct status_region *origin, const struct status_region *target)
+{
+        char pair[80], lag[32], bytes[32];
+        const json_t *o = origin_of(target, origin->region->name);
+        snprintf(pair, sizeof pair, "%s -> %s", origin->region->name, target->region->name);
+        if (!o || !status_alive(target, STATUS_APPLY)) {
+                printf("%-18s  %-11s\n", pair, "unknown");
+                return;
+        }
+        const json_t *seconds = json_object_get(o, "lag_seconds");
+        const char *waits = text(o, "waits_for");
+        printf("%-18s  %-11s  %9s  %8.0f  %9s  %12.0f  %9.0f  %s\n", pair, text(o, "state") ? text(o, "state") : "?",
+               json_is_number(seconds) ? span_str(lag, sizeof lag, json_number_value(seconds)) : "unknown", number(o, "lag_records"),
+               bytes_str(bytes, sizeof bytes, number(o, "lag_bytes")), number(o, "transactions"), number(o, "conflicts"),
+               waits ? waits : "");
+}
+
+void status_print_text(const struct status_view *v)
+{
+        char now[64];
+        time_t clock = time(NULL);
+        struct tm tm;
+        size_t n = v->topology->nregions;
+        gmtime_r(&clock, &tm);
+        strftime(now, sizeof now, "%Y-%m-%d %H:%M:%S UTC", &tm);
+        printf("cluster %s, %s\n\n%-10s  %-8s  %-7s  %-11s  %-7s  SINCE ITS START\n", v->topology->cluster, now, "REGION", "ROLE", "AGENT", "STATE",
+               "SINCE");
+        for (size_t i = 0; i < n; i++)
+                for (int a = 0; a < 2; a++)
+                        if (status_expected(&v->regions[i], a))
+                                print_agent(&v->regions[i], a);
+        printf("\n%-18s  %-11s  %9s  %8s  %9s  %12s  %9s  WAITS FOR\n", "ORIGIN -> REGION", "STATE", "LAG", "RECORDS", "BYTES", "TRANSACTIONS",
+               "CONFLICTS");
+        for (size_t o = 0; o < n; o++)
+                for (size_t r = 0; r < n; r++)
+                        if (o != r && v->regions[o].region->role == ROLE_LEADER)
+                                print_pair(&v->regions[o], &v->regions[r]);
+        if (v->problems->len)
+                printf("\n%s", buf_cstr(v->problems));
+}
+
+/* ---- for programs ------------------------------------------------------------------------------------------------------------------- */
+static json_t *agent_json(const struct status_region *r, int agent)
+{
+        json_t *doc = r->docs[agent] ? json_deep_copy(r->docs[agent]) : json_object();
+        bool alive = status_alive(r, agent);
+        json_object_set_new(doc, "alive", json_boolean(alive));
+        json_object_set_new(doc, "age_seconds", r->docs[agent] ? json_real(r->age_s[agent]) : json_null());
+        return doc;
+}
+
+static json_t *problems_json(const struct buf *b)
+{
+        json_t *list = json_array();
+        const char *p = (const char *)b->data, *end = p + b->len;
+        for (const char *nl; b->len && p < end && (nl = memchr(p, '\n', (size_t)(end - p))); p = nl + 1)
+                json_array_append_new(list, json_stringn(p, (size_t)(nl - p)));
+        return list;
+}
+
+json_t *status_json(const struct status_view *v)
+{
+        json_t *regions = json_array();
+        for (size_t i = 0; i < v->topology->nregions; i++) {
+                const struct status_region *r = &v->regions[i];
+                json_t *o = json_pack("{s:s, s:s, s:b, s:b, s:s?}", "region", r->region->name, "role",
+                                      r->region->role == ROLE_LEADER ? "leader" : "follower", "reachable", !r->err.msg[0], "initialised",
+                                      r->initialised, "error", r->err.msg[0] ? r->err.msg : NULL);
+                for (int a = 0; a < 2; a++)
+                        if (status_expected(r, a))
+                                json_object_set_new(o, agent_names[a], agent_json(r, a));
+                json_array_append_new(regions, o);
+        }
+        return json_pack("{s:s, s:b, s:o, s:o}", "cluster", v->topology->cluster, "degraded", v->degraded, "problems",
+                         problems_json(v->problems), "regions", regions);
+}
