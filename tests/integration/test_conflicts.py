@@ -1,0 +1,167 @@
+"""Last write wins by (HLC, region); the same outcome everywhere, the losers kept; deleted stays deleted (C5, C6, C7, C9)."""
+import random
+import threading
+
+from harness.case import test
+from harness.wait import until
+
+T = "CREATE TABLE public.t (id int PRIMARY KEY, v text)"
+ASK = "SELECT * FROM t ORDER BY id"
+
+
+def apart(c, *steps):
+    """Runs (region, statement) steps in this order while no daemon runs, so that every one is concurrent to the others' regions."""
+    for r in c:
+        r.kill()
+    for region, statement in steps:
+        c.regions[region].app(statement)
+    c.run()
+    c.barrier()
+    c.converged(ASK)
+
+
+def losers(region):
+    return region.sql("SELECT DISTINCT kind, region, image->>'v' FROM pangea.conflict WHERE rel = 'public.t' ORDER BY 1, 2, 3")
+
+
+# name, rows before, steps in time order, rows after, (kind, region of the loser, its v) recorded in every region that discarded it
+STORIES = [
+    ("insert, insert", [], [("us", "INSERT INTO t VALUES (1, 'us')"), ("eu", "INSERT INTO t VALUES (1, 'eu')")], [(1, "eu")],
+     ("insert_exists", "us", "us")),
+    ("insert, insert, the other way", [], [("eu", "INSERT INTO t VALUES (1, 'eu')"), ("us", "INSERT INTO t VALUES (1, 'us')")], [(1, "us")],
+     ("insert_exists", "eu", "eu")),
+    ("update, update", [(1, "a")], [("us", "UPDATE t SET v = 'us'"), ("eu", "UPDATE t SET v = 'eu'")], [(1, "eu")],
+     ("update_origin_differs", "us", "us")),
+    ("update, update, the other way", [(1, "a")], [("eu", "UPDATE t SET v = 'eu'"), ("us", "UPDATE t SET v = 'us'")], [(1, "us")],
+     ("update_origin_differs", "eu", "eu")),
+    ("update, then delete", [(1, "a")], [("us", "UPDATE t SET v = 'us'"), ("eu", "DELETE FROM t")], [], None),
+    ("delete, then update", [(1, "a")], [("us", "DELETE FROM t"), ("eu", "UPDATE t SET v = 'eu'")], [(1, "eu")], None),
+    ("delete, delete", [(1, "a")], [("us", "DELETE FROM t"), ("eu", "DELETE FROM t")], [], None),
+    ("delete and insert against update", [(1, "a")], [("us", "DELETE FROM t; INSERT INTO t VALUES (1, 'new')"), ("eu", "UPDATE t SET v = 'eu'")],
+     [(1, "eu")], ("update_origin_differs", "us", "new")),
+    ("update against delete and insert", [(1, "a")], [("eu", "UPDATE t SET v = 'eu'"), ("us", "DELETE FROM t; INSERT INTO t VALUES (1, 'new')")],
+     [(1, "new")], None),
+    ("key change against update of the old key", [(1, "a")], [("us", "UPDATE t SET id = 2"), ("eu", "UPDATE t SET v = 'eu'")], [(1, "eu"), (2, "a")], None),
+    ("two key changes to one key", [(1, "a"), (2, "b")], [("us", "UPDATE t SET id = 3 WHERE id = 1"), ("eu", "UPDATE t SET id = 3 WHERE id = 2")], [(3, "b")], None),
+    ("truncate, then update", [(1, "a"), (2, "b")], [("us", "TRUNCATE t"), ("eu", "UPDATE t SET v = 'eu' WHERE id = 1")], [(1, "eu")], None),
+    ("update, then truncate", [(1, "a"), (2, "b")], [("eu", "UPDATE t SET v = 'eu' WHERE id = 1"), ("us", "TRUNCATE t")], [], None),
+    ("truncate against an insert", [(1, "a")], [("us", "TRUNCATE t"), ("eu", "INSERT INTO t VALUES (9, 'late')")], [(9, "late")], None),
+    ("insert, update, delete against an insert", [], [("us", "INSERT INTO t VALUES (1, 'x'); UPDATE t SET v = 'y'; DELETE FROM t"), ("eu", "INSERT INTO t VALUES (1, 'eu')")],
+     [(1, "eu")], None),
+    ("insert against insert, update, delete", [], [("eu", "INSERT INTO t VALUES (1, 'eu')"), ("us", "INSERT INTO t VALUES (1, 'x'); UPDATE t SET v = 'y'; DELETE FROM t")],
+     [], None),
+]
+
+
+@test(tables=T, cases=STORIES)
+def two_regions(c, case):
+    """concurrent writes of one key: the later one stands everywhere, the loser is kept"""
+    _, before, steps, after, loser = case
+    c.us.app("DELETE FROM t")
+    for row in before:
+        c.us.app("INSERT INTO t VALUES (%s, %s)", *row)
+    c.barrier()
+    for r in c:
+        r.sql("DELETE FROM pangea.conflict")
+    apart(c, *steps)
+    assert c.us.sql(ASK) == after, c.us.sql(ASK)
+    if loser:
+        found = {r.name: losers(r) for r in c}
+        assert any(loser in [tuple(x) for x in rows] for rows in found.values()), f"{loser} is in no region's pangea.conflict: {found}"
+    # both have seen both now: the next write is later than all, wherever it is made
+    c.eu.app("INSERT INTO t VALUES (1, 'last') ON CONFLICT (id) DO UPDATE SET v = 'last'")
+    c.barrier()
+    c.converged(ASK)
+    assert (1, "last") in c.us.sql(ASK)
+
+
+@test(tables=T, regions=("us", "eu", "ap"), limit=90)
+def three_regions(c):
+    """three at once, each order of arrival"""
+    for i, order in enumerate((("us", "eu", "ap"), ("ap", "us", "eu"), ("eu", "ap", "us"))):
+        apart(c, *[(name, f"INSERT INTO t VALUES ({i}, '{name}')") for name in order])
+        assert dict(c.us.sql(ASK))[i] == order[-1]
+        apart(c, *[(name, f"DELETE FROM t WHERE id = {i}" if n == 1 else f"UPDATE t SET v = '{name}2' WHERE id = {i}") for n, name in enumerate(order)])
+        assert dict(c.us.sql(ASK))[i] == order[-1] + "2"
+        apart(c, *[(name, f"DELETE FROM t WHERE id = {i}" if n == 2 else f"UPDATE t SET v = '{name}3' WHERE id = {i}") for n, name in enumerate(order)])
+        assert i not in dict(c.us.sql(ASK))
+
+
+@test(tables=T, regions=("us", "eu", "ap"))
+def late_update_does_not_resurrect(c):
+    """C7: an update that is older than the delete reaches a region after it"""
+    c.us.app("INSERT INTO t VALUES (1, 'a'), (2, 'b')")
+    c.barrier()
+    c.ap.kill()
+    c.ap.app("UPDATE t SET v = 'old' WHERE id = 1")
+    c.us.app("DELETE FROM t WHERE id = 1")
+    c.expect("SELECT id FROM t", [(2,)], ["us", "eu"])
+    c.ap.run()
+    c.barrier()
+    c.expect("SELECT id FROM t", [(2,)])
+    c.us.app("INSERT INTO t VALUES (1, 'reused')")
+    c.barrier()
+    c.expect(ASK, [(1, "reused"), (2, "b")])
+
+
+@test(tables=T, limit=150, regions=("us", "eu", "ap"))
+def storm(c):
+    """hot keys in all regions at once, seeded: inserts, updates, deletes, key changes; identical at rest"""
+    def write(region, seed):
+        rng = random.Random(seed)
+        connection = region.connect()
+        cursor = connection.cursor()
+        for i in range(300):
+            k, text = rng.randrange(10), f"{region.name}{seed}-{i}"
+            kind = rng.random()
+            try:
+                if kind < 0.35:
+                    cursor.execute("INSERT INTO t VALUES (%s, %s) ON CONFLICT (id) DO UPDATE SET v = excluded.v", (k, text))
+                elif kind < 0.7:
+                    cursor.execute("UPDATE t SET v = %s WHERE id = %s", (text, k))
+                elif kind < 0.9:
+                    cursor.execute("DELETE FROM t WHERE id = %s", (k,))
+                else:
+                    cursor.execute("UPDATE t SET id = %s WHERE id = %s AND NOT EXISTS (SELECT 1 FROM t WHERE id = %s)", (rng.randrange(10), k, k + 1))
+            except Exception as e:
+                if "duplicate key" not in str(e) and "deadlock" not in str(e):
+                    raise
+        connection.close()
+
+    threads = [threading.Thread(target=write, args=(r, seed)) for r in c for seed in (1, 2)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    c.barrier(60)
+    c.converged(ASK, 30)
+    c.verify()
+    rest = [until(lambda r=r: r.sql("SELECT count(*) FROM pangea.conflict"), "history")[0][0] for r in c]
+    assert sum(rest) > 0, "a storm without one recorded loser is no storm"
+
+
+@test(tables="CREATE TABLE public.t (id int PRIMARY KEY, v text UNIQUE)")
+def second_unique_key(c):
+    """a violated secondary unique key stops that origin by name; the mend lets it go on"""
+    for r in c:
+        r.kill()
+    c.us.app("INSERT INTO t VALUES (1, 'same')")
+    c.eu.app("INSERT INTO t VALUES (2, 'same')")
+    c.run()
+    until(lambda: "public.t" in str(c.eu.origin("us").get("why")) or (False, c.eu.origin("us")), "eu names the table", 20)
+    until(lambda: "public.t" in str(c.us.origin("eu").get("why")) or (False, c.us.origin("eu")), "us names the table", 20)
+    c.us.app("UPDATE t SET v = 'other' WHERE id = 1")
+    c.expect("SELECT id FROM t ORDER BY id", [(1,), (2,)], ["us"], 30)
+
+
+@test(tables="CREATE TABLE public.t (id int PRIMARY KEY, v text UNIQUE)")
+def swapped_unique_values(c):
+    """two rows that exchange their unique values in one transaction need no unique violation in the target"""
+    c.us.app("INSERT INTO t VALUES (1, 'a'), (2, 'b')")
+    c.barrier()
+    c.us.app("BEGIN; UPDATE t SET v = 'x' WHERE id = 1; UPDATE t SET v = 'a' WHERE id = 2; UPDATE t SET v = 'b' WHERE id = 1; COMMIT")
+    c.barrier()
+    c.expect(ASK, [(1, "b"), (2, "a")])
+    c.us.app("BEGIN; DELETE FROM t WHERE id = 1; INSERT INTO t VALUES (3, 'b'); COMMIT")
+    c.barrier()
+    c.expect(ASK, [(2, "a"), (3, "b")])
