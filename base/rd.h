@@ -41,7 +41,7 @@ static inline uint8_t rd_u8(struct rd *r)
 static inline uint16_t rd_u16(struct rd *r)
 {
         const uint8_t *p = rd_take(r, 2);
-        return p ? (uint16_t)((uint16_t)p[0] << 8 | p[1]) : 0;
+        return (uint16_t)(p ? (unsigned)p[0] << 8 | p[1] : 0u);
 }
 
 static inline uint32_t rd_u32(struct rd *r)
