@@ -20,10 +20,12 @@ struct region {
         struct kafka_conf kafka;   /* client_id is left NULL */
 };
 
-/* A pattern such as public.accounts, public.* or *.* (a * matches within its half). */
+/* A pattern such as public.accounts, public.* or *.* (a * matches within its half). Names are taken as they stand, case included; a
+ * half in double quotes is a name in which . and * mean nothing. Wildcards do not match pg_*, information_schema and pangea. */
 struct table_pattern {
-        const char *schema, *name;
-        bool wildcard;
+        const char *schema, *name; /* without the quotes */
+        bool wildcard;             /* either half is one */
+        bool schema_wild, name_wild;
         int line, column; /* where it stands, for messages */
 };
 
@@ -60,6 +62,10 @@ struct topology {
 /* Reads and checks the file. On ST_CONFIG *errors holds every error, a line each: "file:line:column: path: what, allowed, did you
  * mean". *out is NULL then. */
 MUSTCHECK enum status topology_load(const char *file, struct topology **out, struct buf *errors);
+/* The same for whoever wants the errors one by one, and the warnings (config/problem.h); the second reads text instead of the file. */
+struct problems;
+MUSTCHECK enum status topology_check(const char *file, struct topology **out, struct problems *p);
+MUSTCHECK enum status topology_parse(const char *file, const char *text, size_t len, struct topology **out, struct problems *p);
 void topology_free(struct topology *t);
 /* NULL when there is none of this name. */
 const struct region *topology_region(const struct topology *t, const char *name);
@@ -67,17 +73,19 @@ const struct region *topology_region(const struct topology *t, const char *name)
 void topology_print(const struct topology *t, struct buf *out);
 /* The same as JSON: one value. */
 void topology_print_json(const struct topology *t, struct buf *out);
+/* docs/topology.md, printed from the table that checks the file. */
+void topology_print_docs(struct buf *out);
 /* The password from password_file: trailing newline cut; *out is malloc'ed, or NULL when the region has none. Read at every connect, so
  * that it may be changed on disk. */
 MUSTCHECK enum status region_password(const struct region *r, char **out, struct err *e);
 
 /* ---- routing ---- */
-/* The route of a table, or NULL when no route names it (then it is not replicated). The last route that matches wins: literal names
- * before wildcards. */
+/* The route of a table, or NULL when no route names it (then it is not replicated; nor are tables of pg_*, information_schema and
+ * pangea). The last route that matches wins: literal names before wildcards. */
 const struct route *topology_route(const struct topology *t, const char *schema, const char *name);
 /* Leaders that write the table (bits), given its route. */
 uint32_t route_writers(const struct topology *t, const struct route *r);
-/* Does `to` apply what `from` committed to this table? */
+/* Does `to` apply what `from` committed to this table? (never its own changes) */
 bool topology_applies(const struct topology *t, const char *schema, const char *name, region_id from, region_id to);
 /* More than one leader writes it: conflicts are possible. */
 bool topology_multi_writer(const struct topology *t, const char *schema, const char *name);

@@ -1,0 +1,63 @@
+#include "topology/spec.h"
+#include "topology/topology.h"
+
+/* docs/topology.md: what the tables cannot say stands here, the rest is printed from them. */
+
+static const char head[] =
+        "# The topology file\n"
+        "\n"
+        "<!-- printed from topology/spec.c and topology/docs.c; tests/unit/test_topology holds them together (UPDATE=1 rewrites this file) -->\n"
+        "\n"
+        "One YAML file describes all regions; every daemon and every command reads the same one (`--topology FILE` or `PANGEA_TOPOLOGY`).\n"
+        "`pangea validate FILE` checks it without connecting anywhere and exits 0 or 2; with `--print` it shows the effective topology, defaults\n"
+        "filled in and secrets masked. A complete example with comments is `deploy/examples/three-regions.yaml`.\n"
+        "\n"
+        "```yaml\n"
+        "version: 1\n"
+        "cluster: shop\n"
+        "regions:\n"
+        "  us: {postgres: {conninfo: host=pg.us dbname=shop user=pangea}, kafka: {brokers: [kafka.us:9092]}}\n"
+        "  eu: {postgres: {conninfo: host=pg.eu dbname=shop user=pangea}, kafka: {brokers: [kafka.eu:9092]}}\n"
+        "```\n"
+        "\n"
+        "## How it is read\n"
+        "\n"
+        "- Everything that is wrong is said at once, a line each: `file:line:column: path: what is wrong, what is allowed, did you mean`.\n"
+        "  Unknown and duplicate keys are errors. What is planned but not built is refused as *not supported yet*, never ignored.\n"
+        "- `${NAME}` in a value is the environment variable of that name (an error when it is not set); `$${` is the text `${`. It is put in\n"
+        "  after the YAML is read, so it cannot break the file's structure, and no message ever shows it.\n"
+        "- Secrets: `password_file` for PostgreSQL, `.._file` for a secret librdkafka property (`sasl.password_file`, `ssl.key.password_file`),\n"
+        "  or `${NAME}`. `--print` shows `****` for them.\n"
+        "- Durations are whole numbers with a unit: `ms` `s` `min` `h` `d`. Sizes too: `B` `kB` `MB` `GB`, of 1024 each, as in PostgreSQL.\n"
+        "- Anchors, aliases, tags and more than one document are not supported. Indent with spaces. UTF-8 only, 4 MB at most.\n"
+        "\n"
+        "## Which route a table has\n"
+        "\n"
+        "Each table has one route. A route that names the table literally wins over every wildcard; among wildcards the last one in the file\n"
+        "that matches wins, so the wide ones come first. Without `routes` every table has one route, from every leader to every region, tables\n"
+        "made later included. With `routes` a table that no route names is not replicated. A literal table may stand in one route only.\n"
+        "\n"
+        "- Names are taken as they stand, upper and lower case included, without SQL's folding. A half in double quotes is a name in which `.`\n"
+        "  and `*` mean nothing: `'public.\"odd.name\"'`.\n"
+        "- Schemas `pg_*`, `information_schema` and `pangea` are never replicated. A partitioned table is named by its root.\n"
+        "- A table that several leaders write goes whole between all of them: all of them in `to`, no `where`, no `columns`. Otherwise a\n"
+        "  region's version vector would say \"applied\" for rows that never came, and conflicts would be settled differently in each region.\n"
+        "- With one writing leader a table may be filtered by `where` and `columns`; both are evaluated by the leader's PostgreSQL. There is one\n"
+        "  log per leader, so a table has one filter, the same for every region in `to`.\n"
+        "- A leader that is in `to` but not in `from` applies the table; its own writes to it go nowhere and are overwritten.\n"
+        "\n"
+        "## Names that follow from it\n"
+        "\n"
+        "| what | name |\n"
+        "|---|---|\n"
+        "| log (Kafka topic) of a region | `<cluster>.<region>.log` |\n"
+        "| replication slot and publication in a region's database | `pangea_<cluster>_<region>` (at most 63 bytes) |\n"
+        "| replication origin in a region's database | `pangea_<cluster>_<this region>_<origin region>` |\n"
+        "\n"
+        "## Keys\n";
+
+void topology_print_docs(struct buf *out)
+{
+        buf_put_str(out, head);
+        config_print_docs(topology_keys, out);
+}

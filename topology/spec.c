@@ -1,0 +1,232 @@
+#include "topology/spec.h"
+
+#include "change/vector.h"
+
+/* The order here is the order in docs/topology.md. */
+
+#define MS INT64_C(1000)
+#define SECOND (1000 * MS)
+#define HOUR (3600 * SECOND)
+#define DAY (24 * HOUR)
+#define KB INT64_C(1024)
+#define MB (1024 * KB)
+
+static const struct cfg_key text = {.type = CFG_TEXT, .doc = ""};
+static const struct cfg_key name = {.type = CFG_NAME, .min = 1, .max = REGION_NAME_MAX, .doc = ""};
+
+static const char *const versions[] = {"1", NULL};
+static const char *const roles[] = {"leader", "follower", NULL};
+static const char *const rules[] = {"last_write_wins", NULL};
+static const char *const later_rules[] = {"first_write_wins", "region_priority", "greatest", "least", "column_merge",
+                                          "sql",              "plugin",          "manual",   NULL};
+
+static const struct cfg_key postgres_keys[] = {
+        {.name = "conninfo",
+         .type = CFG_TEXT,
+         .required = true,
+         .doc = "libpq connection string of the region's database, `key=value` or URI. Several hosts may stand in it (the primary and "
+                "its standbys, with `target_session_attrs=read-write`). Put the password into `password_file`."},
+        {.name = "password_file",
+         .type = CFG_TEXT,
+         .doc = "File that holds the password and nothing else (a newline at its end is cut). Read at every connection, so it may be "
+                "changed on disk. A relative path counts from the folder of the topology file."},
+        {.name = "wait_for_standbys",
+         .type = CFG_LIST,
+         .later = true,
+         .max = 100,
+         .of = &text,
+         .doc = "Publish only what these physical standbys have flushed."},
+        {.name = NULL},
+};
+
+static const struct cfg_key kafka_keys[] = {
+        {.name = "brokers",
+         .type = CFG_LIST,
+         .required = true,
+         .min = 1,
+         .max = 100,
+         .of = &text,
+         .doc = "`host:port` of some brokers of the region's Kafka; the others are found through them. Without a port: 9092."},
+        {.name = "properties",
+         .type = CFG_PAIRS,
+         .doc = "librdkafka properties (`security.protocol`, `sasl.username`, `ssl.ca.location` ..), checked against librdkafka itself. "
+                "A secret may come from a file: `sasl.password_file: /run/secrets/kafka` sets `sasl.password`. Refused: what Pangea sets itself."},
+        {.name = NULL},
+};
+
+static const struct cfg_key http_keys[] = {
+        {.name = "listen", .type = CFG_TEXT, .doc = ""},
+        {.name = NULL},
+};
+
+static const struct cfg_key region_keys[] = {
+        {.name = "role",
+         .type = CFG_WORD,
+         .standard = "leader",
+         .words = roles,
+         .doc = "A leader accepts writes; a follower only applies those of the leaders."},
+        {.name = "postgres", .type = CFG_MAP, .required = true, .of = postgres_keys, .doc = "The region's database."},
+        {.name = "kafka", .type = CFG_MAP, .required = true, .of = kafka_keys, .doc = "The region's Kafka."},
+        {.name = "http", .type = CFG_MAP, .later = true, .of = http_keys, .doc = "Health, metrics, status and page over HTTP."},
+        {.name = NULL},
+};
+static const struct cfg_key region = {.type = CFG_MAP, .of = region_keys, .doc = ""};
+
+static const struct cfg_key route_keys[] = {
+        {.name = "tables",
+         .type = CFG_LIST,
+         .required = true,
+         .min = 1,
+         .max = 10000,
+         .of = &text,
+         .doc = "Tables as `schema.table`; a `*` matches within its half (`public.*`, `\"*.*\"` in quotes, because YAML reads a `*` at the "
+                "beginning as an alias)."},
+        {.name = "from",
+         .type = CFG_LIST,
+         .min = 1,
+         .max = MAX_REGIONS,
+         .of = &name,
+         .doc = "Leaders that write these tables. Default: every leader."},
+        {.name = "to",
+         .type = CFG_LIST,
+         .min = 1,
+         .max = MAX_REGIONS,
+         .of = &name,
+         .doc = "Regions that apply them. Default: every region. Several leaders that write a table must all be here."},
+        {.name = "where",
+         .type = CFG_TEXT,
+         .doc = "SQL condition on a row; only rows that meet it leave the leader (a publication row filter). One writing leader only; its "
+                "columns must be in the table's replica identity."},
+        {.name = "columns",
+         .type = CFG_LIST,
+         .min = 1,
+         .max = 1600,
+         .of = &text,
+         .doc = "Only these columns leave the leader (a publication column list). One writing leader only; must hold the key and every "
+                "column of `where`."},
+        {.name = "insert_only",
+         .type = CFG_BOOL,
+         .standard = "false",
+         .doc = "Rows are only ever inserted. Lets a table without a key be written by several leaders; PostgreSQL itself then refuses "
+                "UPDATE and DELETE on it."},
+        {.name = NULL},
+};
+static const struct cfg_key route = {.type = CFG_MAP, .of = route_keys, .doc = ""};
+
+static const struct cfg_key conflict_keys[] = {
+        {.name = "default",
+         .type = CFG_WORD,
+         .standard = "last_write_wins",
+         .words = rules,
+         .later_words = later_rules,
+         .doc = "How two writes of one row that did not know of each other are settled: the later one by hybrid clock wins, ties go to the "
+                "greater region name, the same in every region."},
+        {.name = "tables", .type = CFG_PAIRS, .later = true, .doc = "Rules for single tables and columns."},
+        {.name = "keep",
+         .type = CFG_DURATION,
+         .standard = "90d",
+         .min = SECOND,
+         .max = 36500 * DAY,
+         .doc = "How long versions that lost stay in `pangea.conflict`."},
+        {.name = NULL},
+};
+
+static const struct cfg_key durability_keys[] = {
+        {.name = "quorum", .type = CFG_INT, .max = MAX_REGIONS, .doc = ""},
+        {.name = "timeout", .type = CFG_DURATION, .max = DAY, .doc = ""},
+        {.name = NULL},
+};
+
+static const struct cfg_key clock_keys[] = {
+        {.name = "max_skew",
+         .type = CFG_DURATION,
+         .standard = "5min",
+         .min = MS,
+         .max = DAY,
+         .doc = "A region whose clock is this far ahead is paused by name, instead of dragging every clock forward."},
+        {.name = NULL},
+};
+
+static const struct cfg_key group_keys[] = {
+        {.name = "max_rows",
+         .type = CFG_INT,
+         .standard = "1000",
+         .min = 1,
+         .max = 100000,
+         .doc = "Rows after which a group of transactions is closed."},
+        {.name = "max_bytes",
+         .type = CFG_SIZE,
+         .standard = "900kB",
+         .min = KB,
+         .max = 8 * MB,
+         .doc = "Size of one Kafka record; larger transactions travel in chunks. Above 1MB the brokers must allow it."},
+        {.name = NULL},
+};
+
+static const struct cfg_key log_keys[] = {
+        {.name = "replication",
+         .type = CFG_INT,
+         .standard = "3",
+         .min = 1,
+         .max = 100,
+         .doc = "Replicas of a log's topic; cut to the number of brokers when `init` creates it."},
+        {.name = "min_insync",
+         .type = CFG_INT,
+         .standard = "2",
+         .min = 1,
+         .max = 100,
+         .doc = "Replicas that must have a record before it counts as published (`min.insync.replicas`); at most `replication`."},
+        {.name = "retention",
+         .type = CFG_DURATION,
+         .standard = "7d",
+         .min = SECOND,
+         .max = 36500 * DAY,
+         .doc = "How long records stay that every region has applied."},
+        {.name = NULL},
+};
+
+static const struct cfg_key link_keys[] = {
+        {.name = "log", .type = CFG_NAME, .max = REGION_NAME_MAX, .doc = ""},
+        {.name = "at", .type = CFG_NAME, .max = REGION_NAME_MAX, .doc = ""},
+        {.name = "via", .type = CFG_NAME, .max = REGION_NAME_MAX, .doc = ""},
+        {.name = "mirror", .type = CFG_BOOL, .doc = ""},
+        {.name = NULL},
+};
+static const struct cfg_key link = {.type = CFG_MAP, .of = link_keys, .doc = ""};
+
+const struct cfg_key topology_keys[] = {
+        {.name = "version", .type = CFG_WORD, .required = true, .words = versions, .doc = "Version of this format."},
+        {.name = "cluster",
+         .type = CFG_NAME,
+         .required = true,
+         .min = 1,
+         .max = PG_NAME_MAX - 9, /* pangea_<cluster>_<region> */
+         .doc = "Name of the whole. Part of every topic, slot and origin name: it cannot be changed later."},
+        {.name = "regions",
+         .type = CFG_NAMED,
+         .required = true,
+         .min = 1,
+         .max = MAX_REGIONS,
+         .max_name = REGION_NAME_MAX,
+         .of = &region,
+         .doc = "The regions by name; at least one is a leader. A name cannot be changed later."},
+        {.name = "routes",
+         .type = CFG_LIST,
+         .min = 1,
+         .max = 1000,
+         .of = &route,
+         .doc = "Which tables go from which regions to which. Default: every table of every leader to every region."},
+        {.name = "links", .type = CFG_LIST, .later = true, .max = 1000, .of = &link, .doc = "Mirrors of logs, and who reads which."},
+        {.name = "conflicts", .type = CFG_MAP, .of = conflict_keys, .doc = "Conflicts and their history."},
+        {.name = "durability", .type = CFG_MAP, .later = true, .of = durability_keys, .doc = "Commits that wait for other regions."},
+        {.name = "clock", .type = CFG_MAP, .of = clock_keys, .doc = "Limits on clocks."},
+        {.name = "group", .type = CFG_MAP, .of = group_keys, .doc = "Size of what is published and applied as one."},
+        {.name = "log", .type = CFG_MAP, .of = log_keys, .doc = "The Kafka topics."},
+        {.name = "drain_timeout",
+         .type = CFG_DURATION,
+         .standard = "10s",
+         .min = 100 * MS,
+         .max = HOUR,
+         .doc = "How long `SIGTERM` may take to finish what was begun."},
+        {.name = NULL},
+};
