@@ -75,7 +75,8 @@ static int decode_file(const char *name)
 }
 
 /* ---- from a region's log ------------------------------------------------------------------------------------------------------------- */
-static enum status next_record(struct kafka_reader *r, const struct topology *t, const struct region *region, koffset_t from, struct err *e)
+static enum status next_record(struct kafka_reader *r, const struct topology *t, const struct region *region, koffset_t from,
+                               struct err *e)
 {
         struct kafka_msg m;
         enum status s = kafka_reader_next(r, READ_TIMEOUT_MS, &m, e);
@@ -100,8 +101,8 @@ static enum status decode_log(const struct topology *t, const struct region *reg
         if (s == ST_OK)
                 s = kafka_reader_watermarks(r, READ_TIMEOUT_MS, &low, &high, e);
         if (s == ST_OK && (from.v < low.v || from.v >= high.v))
-                s = err_set(e, ST_CONFIG, "there is no offset %" PRId64 " in %s: it holds %" PRId64 " to %" PRId64, from.v, topic, low.v,
-                            high.v - 1);
+                s = err_set(e, ST_CONFIG, "there is no offset %" PRId64 " in %s: it holds %" PRId64 " to %" PRId64, from.v, topic,
+                            low.v, high.v - 1);
         for (int64_t i = 0; s == ST_OK && i < count && from.v + i < high.v; i++)
                 s = next_record(r, t, region, (koffset_t){from.v + i}, e);
         kafka_reader_close(r);

@@ -85,7 +85,7 @@ static int look(struct status_view *v, const struct invocation *in)
                 fputs(isatty(STDOUT_FILENO) ? "\033[H\033[2J" : "\n", stdout);
         if (in->json) {
                 json_t *o = status_json(v);
-                json_dumpf(o, stdout, in->watch ? JSON_COMPACT : JSON_INDENT(2));
+                json_dumpf(o, stdout, (in->watch ? JSON_COMPACT : JSON_INDENT(2)) | JSON_REAL_PRECISION(9));
                 puts("");
                 json_decref(o);
         } else {

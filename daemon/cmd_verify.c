@@ -28,6 +28,7 @@ struct verify {
         uint32_t **buckets;
         size_t *nbuckets;
         int64_t started_us, deadline_us;
+        int64_t read_us; /* when the newest reading began */
         struct vwait wait;
         struct vreport report;
 };
@@ -157,7 +158,7 @@ static void take_rows(struct verify *v, size_t i, int64_t now_us, struct arena *
 static enum status read_once(struct verify *v, struct err *e)
 {
         struct arena *a = &v->readings[v->reading++ % 2];
-        int64_t now_us = clock_mono_us();
+        int64_t now_us = v->read_us = clock_mono_us();
         bool differ = false;
         arena_reset(a);
         for (size_t r = 0; r < v->n; r++)
@@ -192,12 +193,13 @@ static enum status read_once(struct verify *v, struct err *e)
 }
 
 /* ---- until they agree --------------------------------------------------------------------------------------------------------------- */
-static bool settled(const struct vanswer *x, int64_t now_us)
+/* Does it differ in a way that a whole reading before the newest one has seen already, and nobody wrote since? */
+static bool settled(const struct vanswer *x, int64_t read_us)
 {
         if (!x->followed)
-                return now_us - x->since_us >= SETTLED_US;
+                return read_us - x->since_us >= SETTLED_US;
         for (size_t s = 0; s < x->suspects.n; s++)
-                if (now_us - x->suspects.s[s].since_us >= SETTLED_US)
+                if (read_us - x->suspects.s[s].since_us >= SETTLED_US)
                         return true;
         return false;
 }
@@ -205,9 +207,8 @@ static bool settled(const struct vanswer *x, int64_t now_us)
 /* Is there nothing left that another reading could tell? */
 static bool finished(const struct verify *v)
 {
-        int64_t now_us = clock_mono_us();
         for (size_t i = 0; i < v->nplan; i++)
-                if (v->todo[i] && !settled(&v->answers[i], now_us))
+                if (v->todo[i] && !settled(&v->answers[i], v->read_us))
                         return v->wait.pairs == 0;
         return true;
 }
@@ -217,13 +218,12 @@ static enum status show_rows(struct verify *v, size_t i, struct err *e)
 {
         const struct vsuspects *s = &v->answers[i].suspects;
         const char *ids[VERIFY_SHOWN];
-        int64_t now_us = clock_mono_us();
         size_t n = 0;
         for (size_t k = 0; k < s->n && n < VERIFY_SHOWN; k++)
-                if (now_us - s->s[k].since_us >= SETTLED_US)
+                if (v->read_us - s->s[k].since_us >= SETTLED_US)
                         ids[n++] = s->s[k].id;
         for (size_t k = 0; k < s->n && n < VERIFY_SHOWN; k++)
-                if (now_us - s->s[k].since_us < SETTLED_US)
+                if (v->read_us - s->s[k].since_us < SETTLED_US)
                         ids[n++] = s->s[k].id;
         if (!n)
                 return ST_OK;
@@ -250,7 +250,8 @@ static enum status verify_all(struct verify *v, struct err *e)
                 bool last = finished(v);
                 if (!last && !v->report.timed_out && clock_mono_us() >= v->deadline_us) {
                         v->report.timed_out = true;
-                        v->report.why = "rows that differ are still being written: stop the writers, or give more time with --timeout";
+                        v->report.why =
+                                "rows that differ are still being written: stop the writers, or give more time with --timeout";
                 }
                 last = last || v->report.timed_out;
                 for (size_t i = 0; i < v->nplan && last; i++)
@@ -268,9 +269,8 @@ static enum status verify_all(struct verify *v, struct err *e)
 static int answer(struct verify *v, bool json)
 {
         bool differ = false, moving = false, behind = v->report.why == v->wait.why;
-        int64_t now_us = clock_mono_us();
         for (size_t i = 0; i < v->nplan; i++) {
-                if (v->todo[i] && v->report.timed_out && (behind || !settled(&v->answers[i], now_us)))
+                if (v->todo[i] && v->report.timed_out && (behind || !settled(&v->answers[i], v->read_us)))
                         v->answers[i].result = VERIFY_UNSETTLED;
                 differ = differ || v->answers[i].result == VERIFY_DIFFERENT;
                 moving = moving || v->answers[i].result == VERIFY_UNSETTLED;
@@ -279,7 +279,7 @@ static int answer(struct verify *v, bool json)
         v->report.plan = v->plan;
         v->report.nplan = v->nplan;
         v->report.answers = v->answers;
-        v->report.seconds = (double)(now_us - v->started_us) / 1e6;
+        v->report.seconds = (double)(clock_mono_us() - v->started_us) / 1e6;
         if (json)
                 verify_print_json(&v->report);
         else

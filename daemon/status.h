@@ -13,10 +13,10 @@
 
 struct status_region {
         const struct region *region;
-        struct pg *pg;     /* kept between two looks of --watch */
-        struct err err;    /* msg "" = it was read */
+        struct pg *pg;  /* kept between two looks of --watch */
+        struct err err; /* msg "" = it was read */
         bool initialised;
-        json_t *docs[2];   /* capture, apply; NULL = nothing there */
+        json_t *docs[2]; /* capture, apply; NULL = nothing there */
         double age_s[2];
 };
 
@@ -25,7 +25,7 @@ enum { STATUS_CAPTURE, STATUS_APPLY };
 struct status_view {
         const struct topology *topology;
         struct status_region *regions;
-        bool degraded; /* anything stopped, waits, silent or unreachable: exit code 3. Set by status_problems */
+        bool degraded;        /* anything stopped, waits, silent or unreachable: exit code 3. Set by status_problems */
         struct buf *problems; /* one line each */
 };
 

@@ -70,9 +70,8 @@ static const json_t *origin_of(const struct status_region *r, const char *origin
 {
         size_t i;
         json_t *o;
-        json_array_foreach(json_object_get(r->docs[STATUS_APPLY], "origins"), i, o)
-                if (text(o, "origin") && strcmp(text(o, "origin"), origin) == 0)
-                        return o;
+        json_array_foreach(json_object_get(r->docs[STATUS_APPLY], "origins"), i,
+                           o) if (text(o, "origin") && strcmp(text(o, "origin"), origin) == 0) return o;
         return NULL;
 }
 
@@ -87,8 +86,12 @@ static void problem(struct status_view *v, const char *who, const json_t *doc)
         const char *why = text(doc, "why"), *todo = text(doc, "todo"), *error = text(doc, "error"), *state = text(doc, "state");
         const char *waits = text(doc, "waits_for");
         v->degraded = true;
-        buf_printf(v->problems, "%s: %s%s%s%s%s%s%s%s\n", who, state ? state : "", error ? " (" : "", error ? error : "", error ? ")" : "",
-                   why || waits ? ": " : "", why ? why : waits ? waits : "", todo ? ". To do: " : "", todo ? todo : "");
+        buf_printf(v->problems, "%s: %s%s%s%s%s%s%s%s\n", who, state ? state : "", error ? " (" : "", error ? error : "",
+                   error ? ")" : "", why || waits ? ": " : "",
+                   why     ? why
+                   : waits ? waits
+                           : "",
+                   todo ? ". To do: " : "", todo ? todo : "");
 }
 
 static void silent(struct status_view *v, const struct status_region *r, int agent)
@@ -96,8 +99,8 @@ static void silent(struct status_view *v, const struct status_region *r, int age
         char span[32];
         v->degraded = true;
         if (!r->docs[agent])
-                buf_printf(v->problems, "%s: no %s daemon, and none was heard of yet. To do: pangea run --region %s\n", r->region->name,
-                           agent_names[agent], r->region->name);
+                buf_printf(v->problems, "%s: no %s daemon, and none was heard of yet. To do: pangea run --region %s\n",
+                           r->region->name, agent_names[agent], r->region->name);
         else
                 buf_printf(v->problems, "%s: no %s daemon: last heard %s ago. To do: pangea run --region %s\n", r->region->name,
                            agent_names[agent], span_str(span, sizeof span, r->age_s[agent]), r->region->name);
@@ -114,14 +117,16 @@ static void agent_problems(struct status_view *v, const struct status_region *r,
                 silent(v, r, agent);
                 return;
         }
-        json_array_foreach(json_object_get(doc, "origins"), i, o) {
+        json_array_foreach(json_object_get(doc, "origins"), i, o)
+        {
                 if (!bad_state(text(o, "state")))
                         continue;
                 snprintf(who, sizeof who, "%s -> %s", text(o, "origin") ? text(o, "origin") : "?", r->region->name);
                 problem(v, who, o);
                 named = true;
         }
-        json_array_foreach(json_object_get(doc, "tables_waiting"), i, o) {
+        json_array_foreach(json_object_get(doc, "tables_waiting"), i, o)
+        {
                 const char *todo = text(o, "todo");
                 v->degraded = true;
                 buf_printf(v->problems, "%s: table %s is not replicated: %s%s%s\n", r->region->name, text(o, "table"),
@@ -161,8 +166,8 @@ static void print_agent(const struct status_region *r, int agent)
         const char *state = r->err.msg[0] ? "unreachable" : !r->initialised ? "no init" : text(doc, "state");
         if (!r->err.msg[0] && r->initialised && !status_alive(r, agent))
                 state = "no daemon";
-        printf("%-10s  %-8s  %-7s  %-11s  ", r->region->name, r->region->role == ROLE_LEADER ? "leader" : "follower", agent_names[agent],
-               state ? state : "?");
+        printf("%-10s  %-8s  %-7s  %-11s  ", r->region->name, r->region->role == ROLE_LEADER ? "leader" : "follower",
+               agent_names[agent], state ? state : "?");
         if (!status_alive(r, agent)) {
                 if (doc)
                         printf("last heard %s ago", span_str(span, sizeof span, r->age_s[agent]));
@@ -171,8 +176,8 @@ static void print_agent(const struct status_region *r, int agent)
         }
         printf("%-7s", since_str(since, sizeof since, text(doc, "since")));
         if (agent == STATUS_CAPTURE)
-                printf("  %.0f transactions in %.0f groups, %.0f rows; %s of WAL held", number(doc, "transactions"), number(doc, "groups"),
-                       number(doc, "rows"), bytes_str(held, sizeof held, number(doc, "retained_bytes")));
+                printf("  %.0f transactions in %.0f groups, %.0f rows; %s of WAL held", number(doc, "transactions"),
+                       number(doc, "groups"), number(doc, "rows"), bytes_str(held, sizeof held, number(doc, "retained_bytes")));
         else
                 printf("  %.0f tombstones", number(doc, "tombstones"));
         puts("");
@@ -190,9 +195,9 @@ static void print_pair(const struct status_region *origin, const struct status_r
         const json_t *seconds = json_object_get(o, "lag_seconds");
         const char *waits = text(o, "waits_for");
         printf("%-18s  %-11s  %9s  %8.0f  %9s  %12.0f  %9.0f  %s\n", pair, text(o, "state") ? text(o, "state") : "?",
-               json_is_number(seconds) ? span_str(lag, sizeof lag, json_number_value(seconds)) : "unknown", number(o, "lag_records"),
-               bytes_str(bytes, sizeof bytes, number(o, "lag_bytes")), number(o, "transactions"), number(o, "conflicts"),
-               waits ? waits : "");
+               json_is_number(seconds) ? span_str(lag, sizeof lag, json_number_value(seconds)) : "unknown",
+               number(o, "lag_records"), bytes_str(bytes, sizeof bytes, number(o, "lag_bytes")), number(o, "transactions"),
+               number(o, "conflicts"), waits ? waits : "");
 }
 
 void status_print_text(const struct status_view *v)
@@ -203,14 +208,14 @@ void status_print_text(const struct status_view *v)
         size_t n = v->topology->nregions;
         gmtime_r(&clock, &tm);
         strftime(now, sizeof now, "%Y-%m-%d %H:%M:%S UTC", &tm);
-        printf("cluster %s, %s\n\n%-10s  %-8s  %-7s  %-11s  %-7s  SINCE ITS START\n", v->topology->cluster, now, "REGION", "ROLE", "AGENT", "STATE",
-               "SINCE");
+        printf("cluster %s, %s\n\n%-10s  %-8s  %-7s  %-11s  %-7s  SINCE ITS START\n", v->topology->cluster, now, "REGION", "ROLE",
+               "AGENT", "STATE", "SINCE");
         for (size_t i = 0; i < n; i++)
                 for (int a = 0; a < 2; a++)
                         if (status_expected(&v->regions[i], a))
                                 print_agent(&v->regions[i], a);
-        printf("\n%-18s  %-11s  %9s  %8s  %9s  %12s  %9s  WAITS FOR\n", "ORIGIN -> REGION", "STATE", "LAG", "RECORDS", "BYTES", "TRANSACTIONS",
-               "CONFLICTS");
+        printf("\n%-18s  %-11s  %9s  %8s  %9s  %12s  %9s  WAITS FOR\n", "ORIGIN -> REGION", "STATE", "LAG", "RECORDS", "BYTES",
+               "TRANSACTIONS", "CONFLICTS");
         for (size_t o = 0; o < n; o++)
                 for (size_t r = 0; r < n; r++)
                         if (o != r && v->regions[o].region->role == ROLE_LEADER)
@@ -244,8 +249,8 @@ json_t *status_json(const struct status_view *v)
         for (size_t i = 0; i < v->topology->nregions; i++) {
                 const struct status_region *r = &v->regions[i];
                 json_t *o = json_pack("{s:s, s:s, s:b, s:b, s:s?}", "region", r->region->name, "role",
-                                      r->region->role == ROLE_LEADER ? "leader" : "follower", "reachable", !r->err.msg[0], "initialised",
-                                      r->initialised, "error", r->err.msg[0] ? r->err.msg : NULL);
+                                      r->region->role == ROLE_LEADER ? "leader" : "follower", "reachable", !r->err.msg[0],
+                                      "initialised", r->initialised, "error", r->err.msg[0] ? r->err.msg : NULL);
                 for (int a = 0; a < 2; a++)
                         if (status_expected(r, a))
                                 json_object_set_new(o, agent_names[a], agent_json(r, a));

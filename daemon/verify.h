@@ -14,9 +14,9 @@
 #include "postgres/pg.h"
 #include "topology/topology.h"
 
-#define VERIFY_SHOWN 5        /* differing keys shown for a table */
-#define VERIFY_ROWS 200000    /* rows of differing buckets read for a table; above it single keys are not followed */
-#define VERIFY_MAX_BITS 16    /* buckets of a table: at most 2^16 */
+#define VERIFY_SHOWN 5     /* differing keys shown for a table */
+#define VERIFY_ROWS 200000 /* rows of differing buckets read for a table; above it single keys are not followed */
+#define VERIFY_MAX_BITS 16 /* buckets of a table: at most 2^16 */
 
 /* ---- what a region's catalog says ---- */
 struct vcolumn {
@@ -40,16 +40,16 @@ struct vcatalog {
 /* ---- what is compared ---- */
 struct vplan {
         const char *schema, *name;
-        uint32_t regions;           /* bit per region_id: who must hold the same rows */
-        uint32_t present;           /* .. of them, who has the table */
-        uint32_t partitioned;       /* .. where it is partitioned (the others are read with ONLY) */
-        const char *where;          /* NULL = every row */
+        uint32_t regions;     /* bit per region_id: who must hold the same rows */
+        uint32_t present;     /* .. of them, who has the table */
+        uint32_t partitioned; /* .. where it is partitioned (the others are read with ONLY) */
+        const char *where;    /* NULL = every row */
         size_t ncols, nkeys;
-        const char *const *cols;    /* in all regions and on the route, sorted by name */
-        const char *const *keys;    /* in key order; none: rows are counted by content */
-        const char *skipped;        /* why it is not compared, NULL = it is */
-        const char *note;           /* what the answer does not cover, NULL = nothing */
-        unsigned bits;              /* 2^bits buckets */
+        const char *const *cols; /* in all regions and on the route, sorted by name */
+        const char *const *keys; /* in key order; none: rows are counted by content */
+        const char *skipped;     /* why it is not compared, NULL = it is */
+        const char *note;        /* what the answer does not cover, NULL = nothing */
+        unsigned bits;           /* 2^bits buckets */
 };
 
 /* Tables named by `filter` only ("public.*,shop.orders", NULL = all). */
@@ -92,9 +92,9 @@ void vdiff_narrow(const struct vsuspects *before, struct vsuspects *now);
 
 /* ---- one region ---- */
 struct vsums {
-        const char *rows;      /* count, "" when the region has no such table */
-        const char *total;     /* count and both sums */
-        const char **buckets;  /* 2^bits, NULL = empty */
+        const char *rows;     /* count, "" when the region has no such table */
+        const char *total;    /* count and both sums */
+        const char **buckets; /* 2^bits, NULL = empty */
 };
 
 struct vregion {
@@ -106,12 +106,12 @@ struct vregion {
         struct arena arena;                   /* of this reading */
         struct vsums *sums;                   /* one per table of the plan */
         struct ventries *entries;
-        bool *truncated;                      /* more than VERIFY_ROWS */
+        bool *truncated; /* more than VERIFY_ROWS */
         /* what the thread works on */
         const struct vplan *plan;
         size_t nplan;
-        const bool *todo;                     /* per table */
-        uint32_t *const *buckets;             /* per table: the differing ones; NULL in the first phase */
+        const bool *todo;         /* per table */
+        uint32_t *const *buckets; /* per table: the differing ones; NULL in the first phase */
         const size_t *nbuckets;
         struct err err;
         enum status code;
@@ -123,21 +123,22 @@ const char *vresult_name(enum vresult r);
 /* One table's answer, and what the next reading needs of this one. */
 struct vanswer {
         enum vresult result;
-        bool read, followed;        /* followed: suspects are known (there were not too many rows) */
+        bool read, followed; /* followed: suspects are known (there were not too many rows) */
         struct vsuspects suspects;
-        uint64_t print;             /* of all regions' totals .. */
-        int64_t since_us;           /* .. and since when they are so */
+        uint64_t print;                                     /* of all regions' totals .. */
+        int64_t since_us;                                   /* .. and since when they are so */
         const char *rows[MAX_REGIONS], *total[MAX_REGIONS]; /* NULL = no such table there */
-        json_t *differences;        /* [{"key": .., "rows": {region: row}}], at most VERIFY_SHOWN */
+        json_t *differences;                                /* [{"key": .., "rows": {region: row}}], at most VERIFY_SHOWN */
 };
 
 MUSTCHECK enum status verify_open(struct vregion *r, const struct region *region, struct err *e);
-MUSTCHECK enum status verify_catalog(struct vregion *r, const struct topology *t, struct arena *a, struct vcatalog *out, struct err *e);
+MUSTCHECK enum status verify_catalog(struct vregion *r, const struct topology *t, struct arena *a, struct vcatalog *out,
+                                     struct err *e);
 /* Opens a snapshot in every region and fills sums; the second phase fills entries in the same snapshots. */
 MUSTCHECK enum status verify_read_sums(struct vregion *regions, size_t n, struct err *e);
 MUSTCHECK enum status verify_read_rows(struct vregion *regions, size_t n, struct err *e);
-MUSTCHECK enum status verify_read_values(struct vregion *regions, size_t n, const struct vplan *p, const char *const *ids, size_t nids,
-                                         json_t **out, struct err *e);
+MUSTCHECK enum status verify_read_values(struct vregion *regions, size_t n, const struct vplan *p, const char *const *ids,
+                                         size_t nids, json_t **out, struct err *e);
 MUSTCHECK enum status verify_read_end(struct vregion *regions, size_t n, struct err *e);
 void verify_close(struct vregion *r);
 

@@ -52,8 +52,7 @@ static uint32_t members(const struct topology *t, const char *schema, const char
         uint32_t all = writers;
         for (size_t to = 0; to < t->nregions; to++)
                 for (size_t from = 0; from < t->nregions; from++)
-                        if ((writers >> from & 1) &&
-                            topology_applies(t, schema, name, t->regions[from].id, t->regions[to].id))
+                        if ((writers >> from & 1) && topology_applies(t, schema, name, t->regions[from].id, t->regions[to].id))
                                 all |= UINT32_C(1) << to;
         return all;
 }
@@ -77,7 +76,8 @@ static void common_columns(struct vplan *p, const struct topology *t, const stru
                                 if (tables[o] && !find_column(tables[o], name))
                                         lacks = t->regions[o].name;
                         if (lacks)
-                                p->note = arena_printf(a, "column %s of %s is not in %s: not compared", name, t->regions[r].name, lacks);
+                                p->note = arena_printf(a, "column %s of %s is not in %s: not compared", name, t->regions[r].name,
+                                                       lacks);
                         else if (p->regions && r == (size_t)__builtin_ctz(p->present))
                                 cols[p->ncols++] = name;
                 }
@@ -217,8 +217,10 @@ static void put_from(struct buf *out, const struct vplan *p, region_id r)
 /* OFFSET 0 keeps the planner from pulling the subquery up, which would compute the hash once for each use. */
 static void put_hashed(struct buf *out, const struct vplan *p, region_id r, bool utf8)
 {
-        buf_put_str(out, "(SELECT h, id, version, ('x' || left(h, 16))::bit(64)::bigint AS h1, ('x' || right(h, 16))::bit(64)::bigint AS h2 "
-                         "FROM (SELECT ");
+        buf_put_str(
+                out,
+                "(SELECT h, id, version, ('x' || left(h, 16))::bit(64)::bigint AS h1, ('x' || right(h, 16))::bit(64)::bigint AS h2 "
+                "FROM (SELECT ");
         put_hash(out, p, utf8);
         buf_put_str(out, " AS h, ");
         if (p->nkeys)
@@ -233,7 +235,8 @@ static void put_hashed(struct buf *out, const struct vplan *p, region_id r, bool
 void vsql_sums(struct buf *out, const struct vplan *p, region_id r, bool utf8)
 {
         unsigned mask = (1U << p->bits) - 1;
-        buf_printf(out, "SELECT h1 & %u, count(*), concat_ws('/', count(*), coalesce(sum(h1), 0), coalesce(sum(h2), 0)) FROM ", mask);
+        buf_printf(out, "SELECT h1 & %u, count(*), concat_ws('/', count(*), coalesce(sum(h1), 0), coalesce(sum(h2), 0)) FROM ",
+                   mask);
         put_hashed(out, p, r, utf8);
         buf_printf(out, " GROUP BY GROUPING SETS ((h1 & %u), ())", mask);
 }

@@ -58,7 +58,8 @@ static bool column_differs(json_t *rows, const char *column)
 {
         json_t *first = NULL, *row;
         const char *region;
-        json_object_foreach(rows, region, row) {
+        json_object_foreach(rows, region, row)
+        {
                 json_t *here = json_object_get(row, column);
                 if (!json_is_object(row))
                         continue;
@@ -74,8 +75,7 @@ static size_t rows_there(json_t *rows)
         size_t n = 0;
         json_t *row;
         const char *region;
-        json_object_foreach(rows, region, row)
-                n += json_is_object(row);
+        json_object_foreach(rows, region, row) n += json_is_object(row);
         return n;
 }
 
@@ -89,7 +89,8 @@ static void print_row(json_t *rows, const char *region, json_t *row)
                 puts("no such row");
                 return;
         }
-        json_object_foreach(row, column, value) {
+        json_object_foreach(row, column, value)
+        {
                 if (there > 1 && !column_differs(rows, column))
                         continue;
                 if (shown++ == 8) {
@@ -111,7 +112,8 @@ static void print_differences(const struct vplan *p, const struct vanswer *x)
         size_t i;
         json_t *d, *row;
         const char *region;
-        json_array_foreach(x->differences, i, d) {
+        json_array_foreach(x->differences, i, d)
+        {
                 json_t *key = json_object_get(d, "key"), *rows = json_object_get(d, "rows");
                 fputs("    ", stdout);
                 for (size_t k = 0; k < p->nkeys; k++) {
@@ -119,8 +121,7 @@ static void print_differences(const struct vplan *p, const struct vanswer *x)
                         print_value(json_object_get(key, p->keys[k]));
                 }
                 puts(p->nkeys ? "" : "a row (the table has no key)");
-                json_object_foreach(rows, region, row)
-                        print_row(rows, region, row);
+                json_object_foreach(rows, region, row) print_row(rows, region, row);
         }
         if (x->followed && x->suspects.n > json_array_size(x->differences))
                 printf("    and %zu more keys\n", x->suspects.n - json_array_size(x->differences));
@@ -143,9 +144,9 @@ static void print_table(const struct vreport *r, size_t i, int width)
                 printf("%-*s  %12s  identical in %s\n", width, name, rows, regions_str(r, p->present, who, sizeof who));
         } else {
                 printf("%-*s  %12s  %s:", width, name, "", x->result == VERIFY_DIFFERENT ? "DIFFERENT" : "still moving");
-                for (size_t g = 0; g < r->topology->nregions; g++)
+                for (size_t g = 0, n = 0; g < r->topology->nregions; g++)
                         if (x->rows[g])
-                                printf(" %s has %s rows", r->topology->regions[g].name, x->rows[g]);
+                                printf("%s %s has %s rows", n++ ? "," : "", r->topology->regions[g].name, x->rows[g]);
                 puts("");
                 print_differences(p, x);
         }
@@ -190,7 +191,10 @@ static json_t *per_region(const struct vreport *r, const struct vplan *p, const 
                 if (!(p->regions >> g & 1))
                         continue;
                 const char *s = rows ? x->rows[g] : x->total[g];
-                json_object_set_new(o, r->topology->regions[g].name, !s ? json_null() : rows ? json_integer(atoll(s)) : json_string(s));
+                json_object_set_new(o, r->topology->regions[g].name,
+                                    !s     ? json_null()
+                                    : rows ? json_integer(atoll(s))
+                                           : json_string(s));
         }
         return o;
 }
@@ -204,8 +208,8 @@ static json_t *table_json(const struct vreport *r, size_t i)
         snprintf(name, sizeof name, "%s.%s", p->schema, p->name);
         for (size_t k = 0; k < p->nkeys; k++)
                 json_array_append_new(keys, json_string(p->keys[k]));
-        json_t *o = json_pack("{s:s, s:s, s:s?, s:s?, s:o}", "table", name, "result", vresult_name(x->result), "why", p->skipped, "note", p->note,
-                              "key", keys);
+        json_t *o = json_pack("{s:s, s:s, s:s?, s:s?, s:o}", "table", name, "result", vresult_name(x->result), "why", p->skipped,
+                              "note", p->note, "key", keys);
         if (x->result != VERIFY_SKIPPED) {
                 json_object_set_new(o, "rows", per_region(r, p, x, true));
                 json_object_set_new(o, "hash", per_region(r, p, x, false));
@@ -226,9 +230,10 @@ void verify_print_json(const struct vreport *r)
         for (size_t g = 0; g < r->topology->nregions; g++)
                 json_array_append_new(regions, json_string(r->topology->regions[g].name));
         const char *result = count(r, VERIFY_DIFFERENT) ? "different" : r->timed_out ? "timeout" : "identical";
-        json_t *o = json_pack("{s:s, s:s, s:b, s:f, s:s?, s:o, s:O, s:o}", "cluster", r->topology->cluster, "result", result, "waited",
-                              r->waited, "seconds", r->seconds, "why", r->why, "regions", regions, "notes", r->notes, "tables", tables);
-        json_dumpf(o, stdout, JSON_INDENT(2));
+        json_t *o =
+                json_pack("{s:s, s:s, s:b, s:f, s:s?, s:o, s:O, s:o}", "cluster", r->topology->cluster, "result", result, "waited",
+                          r->waited, "seconds", r->seconds, "why", r->why, "regions", regions, "notes", r->notes, "tables", tables);
+        json_dumpf(o, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
         puts("");
         json_decref(o);
 }

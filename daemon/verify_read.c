@@ -28,7 +28,7 @@ static const char catalog_sql[] =
 /* How long ago each agent said something; no rows before `pangea init`. */
 static const char session_sql[] = "SET idle_in_transaction_session_timeout = 0; SET statement_timeout = 0; "
                                   "SELECT current_setting('server_encoding') = 'UTF8', to_regclass('pangea.status') IS NOT NULL";
-static const char alive_sql[] = "SELECT agent, (extract(epoch FROM now() - at) * 1000)::bigint FROM pangea.status";
+static const char alive_sql[] = "SELECT agent, greatest(0, extract(epoch FROM now() - at) * 1000)::bigint FROM pangea.status";
 
 #define ALIVE_MS 5000
 
@@ -238,7 +238,8 @@ static void put_row(const struct vplan *p, const struct pgres *res, int row, con
         json_decref(one);
 }
 
-static enum status region_values(struct vregion *r, const struct vplan *p, const char *const *ids, size_t nids, json_t *out, struct err *e)
+static enum status region_values(struct vregion *r, const struct vplan *p, const char *const *ids, size_t nids, json_t *out,
+                                 struct err *e)
 {
         struct buf sql;
         struct pgres *res = NULL;
@@ -254,8 +255,8 @@ static enum status region_values(struct vregion *r, const struct vplan *p, const
         return s == ST_OK ? s : err_wrap(e, "region %s: %s.%s", r->region->name, p->schema, p->name);
 }
 
-enum status verify_read_values(struct vregion *regions, size_t n, const struct vplan *p, const char *const *ids, size_t nids, json_t **out,
-                               struct err *e)
+enum status verify_read_values(struct vregion *regions, size_t n, const struct vplan *p, const char *const *ids, size_t nids,
+                               json_t **out, struct err *e)
 {
         enum status s = ST_OK;
         *out = json_array();

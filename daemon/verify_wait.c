@@ -69,8 +69,8 @@ static bool arrived(struct vwait *w, const struct topology *t, const struct vreg
                 if (&t->regions[o] == r->region || !w->mark[o].v || !lsn_before(b->at[o], w->mark[o]))
                         continue;
                 all = false;
-                snprintf(w->why + n, sizeof w->why - n, "%s%s has applied %s's log up to %s, not yet to %s%s", n ? "; " : "", r->region->name,
-                         t->regions[o].name, lsn_str(have, b->at[o]), lsn_str(want, w->mark[o]), b->said[o]);
+                snprintf(w->why + n, sizeof w->why - n, "%s%s has applied %s's log up to %s, not yet to %s%s", n ? "; " : "",
+                         r->region->name, t->regions[o].name, lsn_str(have, b->at[o]), lsn_str(want, w->mark[o]), b->said[o]);
         }
         return all;
 }
@@ -84,7 +84,8 @@ static size_t count_pairs(const struct vregion *regions, size_t n, const struct 
         return pairs;
 }
 
-enum status verify_wait(struct vregion *regions, size_t n, const struct topology *t, int64_t deadline_us, struct vwait *w, struct err *e)
+enum status verify_wait(struct vregion *regions, size_t n, const struct topology *t, int64_t deadline_us, struct vwait *w,
+                        struct err *e)
 {
         *w = (struct vwait){0};
         for (size_t o = 0; o < n; o++)
