@@ -1,0 +1,246 @@
+#include "daemon/command.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config/suggest.h"
+#include "daemon/commands.h"
+#include "postgres/pg.h"
+
+/* ---- the command line ---------------------------------------------------------------------------------------------------------------- */
+static int usage(const char *problem, const char *what, const char *nearest)
+{
+        fprintf(stderr, "pangea: %s '%s'", problem, what);
+        if (nearest)
+                fprintf(stderr, ": did you mean '%s'?\n", nearest);
+        else
+                fprintf(stderr, "; `pangea help` lists what there is\n");
+        return EXIT_USAGE;
+}
+
+static int unknown_command(const char *name)
+{
+        struct suggestion s = {.written = name};
+        for (size_t i = 0; i < command_count; i++)
+                suggest_offer(&s, command_table[i].name);
+        return usage("there is no command", name, s.best);
+}
+
+static int unknown_option(const char *text)
+{
+        struct suggestion s = {.written = text + strspn(text, "-")};
+        for (size_t i = 0; i < OPT_COUNT; i++)
+                suggest_offer(&s, option_table[i].name);
+        return usage("there is no option", text, s.best);
+}
+
+static int set_timeout(struct invocation *in, const char *text)
+{
+        char *end;
+        long v = strtol(text, &end, 10);
+        if (*end || end == text || v < 1 || v > 86400) {
+                fprintf(stderr, "pangea: --timeout '%s': seconds are needed, 1 to 86400\n", text);
+                return EXIT_USAGE;
+        }
+        in->timeout_s = (int)v;
+        return EXIT_DONE;
+}
+
+static int set_agent(struct invocation *in, const char *text)
+{
+        if (strcmp(text, "capture") != 0 && strcmp(text, "apply") != 0) {
+                fprintf(stderr, "pangea: --agent '%s': it is capture or apply\n", text);
+                return EXIT_USAGE;
+        }
+        in->agent = text;
+        return EXIT_DONE;
+}
+
+static int set_option(struct invocation *in, enum option_id o, const char *arg)
+{
+        switch (o) {
+        case OPT_TOPOLOGY: in->topology_file = arg; break;
+        case OPT_REGION: in->region = arg; break;
+        case OPT_ADMIN: in->admin = arg; break;
+        case OPT_AGENT: return set_agent(in, arg);
+        case OPT_TABLES: in->tables = arg; break;
+        case OPT_TIMEOUT: return set_timeout(in, arg);
+        case OPT_JSON: in->json = true; break;
+        case OPT_WATCH: in->watch = true; break;
+        case OPT_DRY_RUN: in->dry_run = true; break;
+        case OPT_KEEP_IDENTITY: in->keep_identity = true; break;
+        case OPT_PRINT: in->print = true; break;
+        case OPT_YES: in->yes = true; break;
+        case OPT_HELP: break;
+        }
+        return EXIT_DONE;
+}
+
+/* Values above any letter, so that long options are told from short ones. */
+#define LONG_BASE 1000
+
+static void getopt_tables(struct option *longs, char *shorts)
+{
+        size_t n = 0;
+        shorts[n++] = ':'; /* a missing argument gives ':', not '?' */
+        for (int i = 0; i < OPT_COUNT; i++) {
+                const struct option_row *o = &option_table[i];
+                longs[i] = (struct option){o->name, o->argument ? required_argument : no_argument, NULL, LONG_BASE + i};
+                if (o->letter)
+                        shorts[n++] = o->letter;
+                if (o->letter && o->argument)
+                        shorts[n++] = ':';
+        }
+        longs[OPT_COUNT] = (struct option){0};
+        shorts[n] = 0;
+}
+
+static int option_of(int got)
+{
+        for (int i = 0; i < OPT_COUNT; i++)
+                if (got == LONG_BASE + i || got == option_table[i].letter)
+                        return i;
+        return -1;
+}
+
+/* Every option is known to the parser; which of them a command takes is asked once the command is known. */
+static int parse_options(int argc, char **argv, struct invocation *in, uint32_t *given)
+{
+        struct option longs[OPT_COUNT + 1];
+        char shorts[2 * OPT_COUNT + 2];
+        int got, code = EXIT_DONE;
+        getopt_tables(longs, shorts);
+        opterr = 0;
+        optind = 0;
+        while (code == EXIT_DONE && (got = getopt_long(argc, argv, shorts, longs, NULL)) != -1) {
+                int o = option_of(got);
+                if (got == ':') {
+                        fprintf(stderr, "pangea: %s needs a value\n", argv[optind - 1]);
+                        return EXIT_USAGE;
+                }
+                if (o < 0)
+                        return unknown_option(argv[optind - 1]);
+                *given |= UINT32_C(1) << o;
+                code = set_option(in, (enum option_id)o, optarg);
+        }
+        return code;
+}
+
+static const char *from_environment(const char *name)
+{
+        const char *s = getenv(name);
+        return s && *s ? s : NULL;
+}
+
+int command_parse(int argc, char **argv, struct invocation *in)
+{
+        uint32_t given = 0;
+        memset(in, 0, sizeof *in);
+        in->topology_file = from_environment("PANGEA_TOPOLOGY");
+        in->region = from_environment("PANGEA_REGION");
+        int code = parse_options(argc, argv, in, &given);
+        if (code != EXIT_DONE)
+                return code;
+        if (optind < argc)
+                in->command = command_find(argv[optind]);
+        if (optind < argc && !in->command)
+                return unknown_command(argv[optind]);
+        in->noperands = optind < argc ? argc - optind - 1 : 0;
+        in->operands = argv + optind + 1;
+        if (given & (UINT32_C(1) << OPT_HELP)) {
+                in->operands = argv + optind;
+                in->noperands = optind < argc ? 1 : 0;
+                in->command = command_find("help");
+                return EXIT_DONE;
+        }
+        if (!in->command) {
+                in->command = command_find("help");
+                return EXIT_USAGE;
+        }
+        for (unsigned i = 0; i < OPT_COUNT; i++)
+                if ((given & ~in->command->options) & (UINT32_C(1) << i)) {
+                        fprintf(stderr, "pangea: %s has no option --%s; `pangea help %s` shows those it has\n", in->command->name,
+                                option_table[i].name, in->command->name);
+                        return EXIT_USAGE;
+                }
+        if (in->noperands > in->command->operands)
+                return usage("one word too many:", in->operands[in->command->operands], NULL);
+        return EXIT_DONE;
+}
+
+int command_main(int argc, char **argv)
+{
+        struct invocation in;
+        int code = command_parse(argc, argv, &in);
+        if (code == EXIT_USAGE && in.command && strcmp(in.command->name, "help") == 0 && in.noperands == 0) {
+                struct buf out; /* `pangea` alone: the overview, as an error */
+                buf_init(&out, 1u << 16);
+                commands_overview(&out);
+                fputs(buf_cstr(&out), stderr);
+                buf_release(&out);
+                return code;
+        }
+        return code == EXIT_DONE ? in.command->run(&in) : code;
+}
+
+/* ---- what commands share ------------------------------------------------------------------------------------------------------------- */
+struct topology *invocation_topology(const struct invocation *in, int *code)
+{
+        struct topology *t = NULL;
+        struct buf errors;
+        *code = EXIT_DONE;
+        if (!in->topology_file) {
+                fprintf(stderr, "pangea: which topology? Give --topology FILE or set PANGEA_TOPOLOGY\n");
+                *code = EXIT_USAGE;
+                return NULL;
+        }
+        buf_init(&errors, 1u << 20);
+        if (topology_load(in->topology_file, &t, &errors) != ST_OK) {
+                const char *text = buf_cstr(&errors);
+                fprintf(stderr, "%s%s", text, errors.len && text[errors.len - 1] == '\n' ? "" : "\n");
+                *code = EXIT_USAGE;
+                t = NULL;
+        }
+        buf_release(&errors);
+        return t;
+}
+
+const struct region *invocation_region(const struct invocation *in, const struct topology *t, int *code)
+{
+        *code = EXIT_DONE;
+        if (!in->region && t->nregions == 1)
+                return &t->regions[0];
+        const struct region *r = in->region ? topology_region(t, in->region) : NULL;
+        if (r)
+                return r;
+        struct suggestion s = {.written = in->region ? in->region : ""};
+        for (size_t i = 0; in->region && i < t->nregions; i++)
+                suggest_offer(&s, t->regions[i].name);
+        fprintf(stderr, "pangea: ");
+        if (in->region)
+                fprintf(stderr, "there is no region '%s' in %s%s%s%s; it has", in->region, t->file,
+                        s.best ? ": did you mean '" : "", s.best ? s.best : "", s.best ? "'?" : "");
+        else
+                fprintf(stderr, "which region? Give --region NAME or set PANGEA_REGION; there are");
+        for (size_t i = 0; i < t->nregions; i++)
+                fprintf(stderr, "%s %s", i ? "," : "", t->regions[i].name);
+        fputc('\n', stderr);
+        *code = EXIT_USAGE;
+        return NULL;
+}
+
+enum status region_connect(const struct region *r, const char *what, struct pg **out, struct err *e)
+{
+        char *password = NULL, name[64];
+        *out = NULL;
+        enum status st = region_password(r, &password, e);
+        if (st != ST_OK)
+                return err_wrap(e, "region %s", r->name);
+        snprintf(name, sizeof name, "pangea %s", what);
+        struct pg_opts o = {.conninfo = r->conninfo, .password = password, .application_name = name, .session = PG_PLAIN};
+        st = pg_open(out, &o, e);
+        free(password);
+        return st == ST_OK ? ST_OK : err_wrap(e, "region %s", r->name);
+}

@@ -1,0 +1,197 @@
+#include "daemon/commands.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/version.h"
+
+#define BIT(o) (UINT32_C(1) << (o))
+#define WHERE (BIT(OPT_TOPOLOGY) | BIT(OPT_REGION))
+
+const struct option_row option_table[OPT_COUNT] = {
+        [OPT_TOPOLOGY] = {"topology", "FILE", "the topology; else PANGEA_TOPOLOGY", 't'},
+        [OPT_REGION] = {"region", "NAME", "the region; else PANGEA_REGION", 'r'},
+        [OPT_ADMIN] = {"admin", "CONNINFO", "a connection that may grant, for what the run-time role may not", 0},
+        [OPT_AGENT] = {"agent", "capture|apply", "run only this agent", 0},
+        [OPT_TABLES] = {"tables", "PATTERN[,PATTERN]", "only these tables, such as public.*", 0},
+        [OPT_TIMEOUT] = {"timeout", "SECONDS", "give up after so long", 0},
+        [OPT_JSON] = {"json", NULL, "one JSON value on stdout", 0},
+        [OPT_WATCH] = {"watch", NULL, "again every second, until Ctrl-C", 'w'},
+        [OPT_DRY_RUN] = {"dry-run", NULL, "print every statement, run none", 'n'},
+        [OPT_KEEP_IDENTITY] = {"keep-identity", NULL, "name the tables that need another REPLICA IDENTITY, change none", 0},
+        [OPT_PRINT] = {"print", NULL, "print the effective topology, secrets masked", 0},
+        [OPT_YES] = {"yes", NULL, "do it without asking", 'y'},
+        [OPT_HELP] = {"help", NULL, "explain the command", 'h'},
+};
+
+const struct command command_table[] = {
+        {.name = "init",
+         .synopsis = "init [--region NAME] [--admin CONNINFO] [--dry-run] [--keep-identity]",
+         .line = "prepare a region's database and Kafka",
+         .help = "Prepares the named region, or every region of the topology: rights, schema pangea, REPLICA IDENTITY where it is needed,\n"
+                 "publication, replication slot, replication origins, topic. What is there already is left alone, so it may be run again at any\n"
+                 "time, also in all regions at once. It checks everything before it touches anything.\n"
+                 "Rows that are in the tables before init are common ground: they must be the same in every region. What commits after init is\n"
+                 "captured, whenever `pangea run` first starts.\n"
+                 "--admin gives a connection of a superuser (or of whoever may grant) for the few statements that the run-time role may not run;\n"
+                 "without it they are printed for a DBA. --dry-run prints all statements and runs none.",
+         .options = WHERE | BIT(OPT_ADMIN) | BIT(OPT_DRY_RUN) | BIT(OPT_KEEP_IDENTITY),
+         .exits = "3 prepared, but tables wait (named); 4 PostgreSQL is not ready or lacks rights; 5 Kafka",
+         .run = cmd_init},
+        {.name = "run",
+         .synopsis = "run --region NAME [--agent capture|apply]",
+         .line = "run a region's agents",
+         .help = "Runs the capture agent (in a leader) and the apply agent of one region, until it is told to stop. It logs to stderr: text on a\n"
+                 "terminal, JSON lines otherwise. PostgreSQL and Kafka may come and go meanwhile.\n"
+                 "SIGTERM or SIGINT: finishes what is begun and exits 0 within drain_timeout; a second one leaves at once (nothing is lost).\n"
+                 "SIGHUP: reads the topology again; one that is not valid is refused and the old one stays.",
+         .options = WHERE | BIT(OPT_AGENT),
+         .exits = "4 or 5 an agent stopped by name and was the only one left; 7 drain_timeout passed",
+         .run = cmd_run},
+        {.name = "status",
+         .synopsis = "status [--region NAME] [--json] [--watch]",
+         .line = "show what every region does and waits for",
+         .help = "Shows for every region its state, since when, why, and what to do next; for every pair of regions the lag in seconds, bytes and\n"
+                 "records, and what it waits for. It reads what the daemons keep in their databases, and works without them (saying so).",
+         .options = WHERE | BIT(OPT_JSON) | BIT(OPT_WATCH),
+         .exits = "3 something has stopped, waits or cannot be reached",
+         .run = cmd_status},
+        {.name = "verify",
+         .synopsis = "verify [--tables PATTERN[,PATTERN]] [--timeout SECONDS] [--json]",
+         .line = "compare all regions, row by row",
+         .help = "Waits until every region has applied what was committed before, then compares every replicated table between all regions and\n"
+                 "names the first keys that differ. Rows that are being written are read again until they agree or the time is out.",
+         .options = WHERE | BIT(OPT_TABLES) | BIT(OPT_TIMEOUT) | BIT(OPT_JSON),
+         .exits = "4 a region cannot be read; 6 tables differ; 7 the regions did not come to rest in time",
+         .run = cmd_verify},
+        {.name = "event",
+         .synopsis = "event decode [FILE | OFFSET [COUNT]] [--region NAME]",
+         .line = "print records of a log, readable",
+         .help = "Prints log records as JSON, one a line: from FILE (- or nothing: stdin), or from the log of --region at OFFSET.",
+         .options = WHERE,
+         .exits = "5 Kafka",
+         .operands = 3,
+         .run = cmd_event},
+        {.name = "validate",
+         .synopsis = "validate [FILE] [--print] [--json]",
+         .line = "check a topology file",
+         .help = "Reads and checks a topology without asking any server, and names every error at once, each with file, line and column.\n"
+                 "--print shows the effective topology with every default, secrets masked.",
+         .options = BIT(OPT_TOPOLOGY) | BIT(OPT_PRINT) | BIT(OPT_JSON),
+         .exits = "",
+         .operands = 1,
+         .run = cmd_validate},
+        {.name = "deinit",
+         .synopsis = "deinit --region NAME --yes",
+         .line = "take out of a region everything that init put there",
+         .help = "Drops the region's publication, replication slot, replication origins, schema pangea and topic; tables and their rows stay, and so\n"
+                 "does the REPLICA IDENTITY that init set. The daemon must be stopped. Without --yes it says what it would do. The other regions lose\n"
+                 "this region's log: what they have not applied yet is gone, so let them catch up first.",
+         .options = WHERE | BIT(OPT_ADMIN) | BIT(OPT_YES) | BIT(OPT_DRY_RUN),
+         .exits = "4 PostgreSQL (also: the slot is in use); 5 Kafka",
+         .run = cmd_deinit},
+        {.name = "help",
+         .synopsis = "help [COMMAND]",
+         .line = "explain a command",
+         .help = "Explains a command, or lists them all.",
+         .options = 0,
+         .exits = "",
+         .operands = 1,
+         .run = cmd_help},
+        {.name = "version",
+         .synopsis = "version [--json]",
+         .line = "print the version",
+         .help = "Prints the version.",
+         .options = BIT(OPT_JSON),
+         .exits = "",
+         .run = cmd_version},
+};
+const size_t command_count = sizeof command_table / sizeof *command_table;
+
+static const char exit_codes[] =
+        "0 done, 1 runtime error, 2 usage or configuration, 3 degraded, 4 PostgreSQL, 5 Kafka, 6 regions differ, 7 time-out";
+
+const struct command *command_find(const char *name)
+{
+        for (size_t i = 0; i < command_count; i++)
+                if (strcmp(command_table[i].name, name) == 0)
+                        return &command_table[i];
+        return NULL;
+}
+
+static void option_text(const struct option_row *o, struct buf *out)
+{
+        if (o->letter)
+                buf_printf(out, "-%c, ", o->letter);
+        buf_printf(out, "--%s%s%s", o->name, o->argument ? " " : "", o->argument ? o->argument : "");
+}
+
+void command_help(const struct command *c, struct buf *out)
+{
+        buf_printf(out, "usage: pangea %s\n\n%s\n", c->synopsis, c->help);
+        for (unsigned i = 0; i < OPT_COUNT; i++) {
+                struct buf text;
+                if (i != OPT_HELP && !(c->options & BIT(i)))
+                        continue;
+                buf_init(&text, 256);
+                option_text(&option_table[i], &text);
+                buf_printf(out, "%s  %-28s %s\n", i == OPT_TOPOLOGY || !(c->options & (BIT(i) - 1)) ? "\n" : "", buf_cstr(&text),
+                           option_table[i].line);
+                buf_release(&text);
+        }
+        buf_printf(out, "\nExit codes: 0 done, 1 runtime error, 2 usage or configuration%s%s.\n", *c->exits ? "; " : "", c->exits);
+}
+
+void commands_overview(struct buf *out)
+{
+        buf_put_str(
+                out,
+                "usage: pangea COMMAND [OPTION]..\n\nPangea keeps one PostgreSQL database writable in every region at once.\n\n");
+        for (size_t i = 0; i < command_count; i++)
+                buf_printf(out, "  %-10s %s\n", command_table[i].name, command_table[i].line);
+        buf_printf(out, "\n`pangea help COMMAND` explains one. Exit codes: %s.\n", exit_codes);
+}
+
+void commands_markdown(struct buf *out)
+{
+        buf_put_str(out, "# Commands\n\n<!-- printed from daemon/commands.c; tests/unit/test_daemon_commands.c holds them together "
+                         "(UPDATE=1 rewrites) -->\n\n");
+        buf_printf(out, "Data goes to stdout, everything else to stderr. Exit codes: %s.\n", exit_codes);
+        for (size_t i = 0; i < command_count; i++) {
+                const struct command *c = &command_table[i];
+                buf_printf(out, "\n## pangea %s\n\n```\npangea %s\n```\n\n%s\n\n", c->name, c->synopsis, c->help);
+                for (unsigned o = 0; o < OPT_HELP; o++) {
+                        if (!(c->options & BIT(o)))
+                                continue;
+                        buf_put_str(out, "- `");
+                        option_text(&option_table[o], out);
+                        buf_printf(out, "`: %s\n", option_table[o].line);
+                }
+                if (*c->exits)
+                        buf_printf(out, "%sExit codes beyond 0, 1 and 2: %s.\n", c->options ? "\n" : "", c->exits);
+        }
+}
+
+int cmd_help(struct invocation *in)
+{
+        struct buf out;
+        const struct command *c = in->noperands ? command_find(in->operands[0]) : NULL;
+        if (in->noperands && !c) {
+                fprintf(stderr, "pangea: there is no command '%s'; `pangea help` lists them\n", in->operands[0]);
+                return EXIT_USAGE;
+        }
+        buf_init(&out, 1u << 16);
+        if (c)
+                command_help(c, &out);
+        else
+                commands_overview(&out);
+        fputs(buf_cstr(&out), stdout);
+        buf_release(&out);
+        return EXIT_DONE;
+}
+
+int cmd_version(struct invocation *in)
+{
+        puts(in->json ? "{\"version\": \"" PANGEA_VERSION "\"}" : "pangea " PANGEA_VERSION);
+        return EXIT_DONE;
+}

@@ -1,0 +1,124 @@
+#include "daemon/errors.h"
+
+#include <string.h>
+
+#define SET_UP_ANEW \
+        "set the region up again: `pangea deinit --region R --yes`, copy the tables from a region that is whole, `pangea init`"
+
+const struct error_row error_table[] = {
+        /* set-up */
+        {"not_initialized", EXIT_USAGE, "the database has no schema pangea for this region", "run `pangea init` for the region"},
+        {"wrong_region", EXIT_USAGE, "the database was prepared for another cluster or region than the topology says",
+         "correct the region's conninfo; or `pangea deinit` with the topology it was prepared with"},
+        {"schema_version", EXIT_USAGE, "the schema pangea was written by another version of Pangea",
+         "run `pangea init` of the newer version"},
+        {"missing_grant", EXIT_POSTGRES, "the run-time role lacks a right",
+         "run the GRANT that the message holds, or `pangea init --admin`"},
+        {"server_settings", EXIT_POSTGRES, "the server is not set up for logical replication",
+         "set what the message names in postgresql.conf and restart the server"},
+        {"server_too_old", EXIT_POSTGRES, "the server is older than PostgreSQL 15", "upgrade it"},
+        {"sql_ascii", EXIT_POSTGRES, "the database has the encoding SQL_ASCII: its texts have no known meaning",
+         "dump it and load it into a database with a real encoding"},
+        {"encoding", EXIT_POSTGRES, "a text of another region cannot be written in this database's encoding",
+         "remove the character at its origin, or move this database to UTF8; the origin goes on by itself"},
+        {"table_unfit", EXIT_USAGE, "a table cannot be replicated as its route says",
+         "do what the message names, for the table or in the topology"},
+        /* the slot and the server behind it */
+        {"slot_missing", EXIT_POSTGRES, "the replication slot was dropped, or the server was restored or promoted without it",
+         "what was committed since is in no log: " SET_UP_ANEW},
+        {"slot_lost", EXIT_POSTGRES, "the server removed WAL that the slot needed (max_slot_wal_keep_size)", SET_UP_ANEW},
+        {"slot_active", EXIT_POSTGRES, "another process reads the slot: a second daemon, or a session that has not ended yet",
+         "stop the other one (the message names its pid)"},
+        {"slot_ahead", EXIT_POSTGRES,
+         "the slot's confirmed position is beyond the last record in the log: changes would be missing", SET_UP_ANEW},
+        {"publication_missing", EXIT_POSTGRES, "the slot reads WAL from before its publication was made",
+         "run `pangea init` for the region"},
+        {"publication_younger", EXIT_POSTGRES, "the publication is younger than its slot, and changes were published already",
+         "what the slot still holds cannot be decoded: " SET_UP_ANEW},
+        {"system_changed", EXIT_POSTGRES, "this is another server, database or slot than the one whose changes are in the log",
+         "correct the conninfo; if the region did move, " SET_UP_ANEW},
+        {"timeline_changed", EXIT_POSTGRES, "the server was promoted or restored: it may lack transactions that other regions have",
+         "compare with `pangea verify`; then " SET_UP_ANEW},
+        {"server_behind", EXIT_POSTGRES, "the log holds transactions that this server does not have: a backup or a lagging standby",
+         "bring the right server back, or " SET_UP_ANEW},
+        {"epoch_behind", EXIT_POSTGRES, "the database knows a lower epoch than the log: a clone or a restored backup",
+         "bring the right server back, or " SET_UP_ANEW},
+        /* the logs */
+        {"log_empty", EXIT_KAFKA, "the log has no record though this region has published: the topic was recreated", SET_UP_ANEW},
+        {"topic_missing", EXIT_KAFKA, "the log's topic does not exist", "run `pangea init` for the region whose log it is"},
+        {"topic_unfit", EXIT_KAFKA, "the topic's settings would lose records",
+         "change what the message names (kafka-configs.sh --alter)"},
+        {"topic_recreated", EXIT_KAFKA, "the topic holds other records than those that were applied", SET_UP_ANEW},
+        {"offset_gone", EXIT_KAFKA, "the next record to apply is not in the topic any more: retention passed, or it was recreated",
+         SET_UP_ANEW},
+        {"producer_fatal", EXIT_KAFKA, "librdkafka gave the producer up",
+         "it is made anew by itself; if it comes back, look at the brokers"},
+        {"fenced", EXIT_RUNTIME, "another capture agent of this region has taken over",
+         "nothing: let the other one run, or stop it first"},
+        {"record_corrupt", EXIT_RUNTIME, "a record's bytes are damaged or no record of Pangea's",
+         "find who else writes to the topic; then " SET_UP_ANEW},
+        {"record_damaged", EXIT_RUNTIME, "a record's checksum or layout is wrong",
+         "find who else writes to the topic; then " SET_UP_ANEW},
+        {"record_version", EXIT_RUNTIME, "a record was written by a newer version of Pangea", "upgrade Pangea here"},
+        {"seq_gap", EXIT_RUNTIME, "records are missing between two that are there", SET_UP_ANEW},
+        {"region_mismatch", EXIT_RUNTIME, "a log holds records of another region",
+         "correct the brokers of the regions in the topology"},
+        {"incarnation_changed", EXIT_RUNTIME, "the other region was set up anew", "copy the tables again: " SET_UP_ANEW},
+        /* apply */
+        {"origin_behind", EXIT_POSTGRES, "pangea.position and the replication origin's progress differ", SET_UP_ANEW},
+        {"position_mismatch", EXIT_POSTGRES, "pangea.position and the replication origin's progress differ", SET_UP_ANEW},
+        {"clock_skew", EXIT_RUNTIME, "another region's clock is ahead by more than clock.max_skew",
+         "set that clock right; the origin goes on by itself as time passes"},
+        {"own_log_stuck", EXIT_RUNTIME, "the region's own log does not come forward: its capture agent does not run",
+         "start it, see its state"},
+        {"table_missing", EXIT_RUNTIME, "a table that another region wrote does not exist here",
+         "create it; the origin goes on by itself"},
+        {"column_missing", EXIT_RUNTIME, "a column that another region wrote does not exist here",
+         "add it; the origin goes on by itself"},
+        {"key_differs", EXIT_RUNTIME, "a table has another key here than in the region that wrote it",
+         "give both the same; the origin goes on by itself"},
+        {"row_refused", EXIT_RUNTIME, "a row cannot be written here: a constraint, a type or a right refuses it",
+         "do what the message names; the origin goes on by itself"},
+        {"unique_conflict", EXIT_RUNTIME, "another row here holds the value of a unique column",
+         "change one of the two rows; the origin goes on by itself"},
+};
+const size_t error_count = sizeof error_table / sizeof *error_table;
+
+const struct error_row *error_find(const char *name)
+{
+        for (size_t i = 0; i < error_count; i++)
+                if (strcmp(error_table[i].name, name) == 0)
+                        return &error_table[i];
+        return NULL;
+}
+
+int exit_code_of(const struct err *e)
+{
+        const struct error_row *r = error_find(e->name);
+        if (r)
+                return (int)r->exit;
+        if (*e->sqlstate)
+                return EXIT_POSTGRES;
+        switch (e->code) {
+        case ST_OK:
+        case ST_STOP: return EXIT_DONE;
+        case ST_CONFIG: return EXIT_USAGE;
+        case ST_RETRY:
+        case ST_DATA:
+        case ST_FATAL: return EXIT_RUNTIME;
+        }
+        return EXIT_RUNTIME;
+}
+
+void errors_markdown(struct buf *out)
+{
+        buf_put_str(
+                out,
+                "# Named stops\n\n<!-- printed from daemon/errors.c; tests/unit/test_daemon_errors.c holds them together (UPDATE=1 "
+                "rewrites) -->\n\n"
+                "Whatever cannot go on says so by one of these names: in the log (`error=`), in `pangea status` and in the exit code. A stop is\n"
+                "judged anew at each start, never remembered.\n\n| name | exit | what it means | what mends it |\n|---|---|---|---|\n");
+        for (size_t i = 0; i < error_count; i++)
+                buf_printf(out, "| `%s` | %d | %s | %s |\n", error_table[i].name, (int)error_table[i].exit, error_table[i].cause,
+                           error_table[i].cure);
+}
