@@ -3,6 +3,7 @@
 # make demo       three regions on this machine      make soak SECONDS=600 [SEED=1]
 # make lint       direction of includes, analysers   make fmt      clang-format
 # make install DESTDIR= PREFIX=/usr/local            make clean    all but .cache
+# V=1 shows the whole commands.
 # One part of the tests: make test && tests/run.py types (see tests/README.md).
 
 MAKEFLAGS += --no-builtin-rules
@@ -25,7 +26,7 @@ SQL := $(wildcard $(DIRS:%=%/*.sql))
 GENERATED := $(foreach f,$(SQL),build/gen/$(subst /,_,$(f:.sql=))_sql.h)
 
 PACKAGES = libpq rdkafka yaml-0.1 jansson libxxhash libisal
-CPPFLAGS = -I. -Ibuild/gen -D_GNU_SOURCE $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
+CPPFLAGS = -I. -Ibuild -Ibuild/gen -D_GNU_SOURCE $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
 WARN = -Wall -Wextra -Wshadow -Wswitch-enum -Wstrict-prototypes -Wconversion -Wvla -Wformat=2 -Werror
 CFLAGS = -std=c11 $(WARN) -g -pthread -MMD -MP
 LDLIBS = -lpq -lrdkafka -lyaml -ljansson -lxxhash -lisal -lpthread -lm
@@ -38,6 +39,8 @@ SANFLAGS = $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer $(if $(findstri
 TESTFLAGS = $(if $(SAN),-O1,-O2) -DPANGEA_FAILPOINTS $(SANFLAGS)
 comma = ,
 
+Q = $(if $(V),,@echo "  $@";)
+
 UNIT := $(patsubst tests/%.c,$(TEST)/%,$(wildcard tests/unit/test_*.c tests/simulation/test_*.c))
 FUZZ := $(patsubst tests/%.c,$(TEST)/%,$(wildcard tests/fuzz/fuzz_*.c))
 
@@ -45,30 +48,30 @@ all: build/pangea
 
 # ---- build ---------------------------------------------------------------------------------------------------------------------------
 build/pangea: $(SOURCES:%.c=build/release/%.o)
-	$(CC) $(HARDEN_LD) -pthread -o $@ $^ $(LDLIBS) $(LDFLAGS)
+	$(Q)$(CC) $(HARDEN_LD) -pthread -o $@ $^ $(LDLIBS) $(LDFLAGS)
 
 build/release/%.o: %.c $(GENERATED)
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) $(HARDEN) -c -o $@ $<
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(HARDEN) -c -o $@ $<
 
 $(TEST)/pangea: $(TEST)/daemon/main.o $(TEST)/libpangea.a
-	$(CC) $(SANFLAGS) -pthread -o $@ $^ $(LDLIBS) $(LDFLAGS)
+	$(Q)$(CC) $(SANFLAGS) -pthread -o $@ $^ $(LDLIBS) $(LDFLAGS)
 
 $(TEST)/libpangea.a: $(patsubst %.c,$(TEST)/%.o,$(filter-out daemon/main.c,$(SOURCES)))
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(Q)$(AR) rcs $@ $^
 
 $(TEST)/%.o: %.c $(GENERATED)
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) $(TESTFLAGS) -c -o $@ $<
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(TESTFLAGS) -c -o $@ $<
 
 $(UNIT): $(TEST)/%: tests/%.c $(TEST)/libpangea.a
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) $(TESTFLAGS) -o $@ $< $(TEST)/libpangea.a $(LDLIBS) -lcmocka $(LDFLAGS)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(TESTFLAGS) -o $@ $< $(TEST)/libpangea.a $(LDLIBS) -lcmocka $(LDFLAGS)
 
 $(FUZZ): $(TEST)/%: tests/%.c $(TEST)/libpangea.a
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) $(TESTFLAGS) -DFUZZ_STANDALONE -o $@ $< $(TEST)/libpangea.a $(LDLIBS) $(LDFLAGS)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(TESTFLAGS) -DFUZZ_STANDALONE -o $@ $< $(TEST)/libpangea.a $(LDLIBS) $(LDFLAGS)
 
 # x/y.sql -> build/gen/x_y_sql.h: static const char x_y_sql[]
 $(GENERATED): Makefile $(SQL)

@@ -137,6 +137,8 @@ def run_test(servers, one, number, build, logs, report):
                     report(True, label, time.monotonic() - begin, "")
                 except (Exception, LimitReached):
                     report(False, label, time.monotonic() - begin, failure() + "\n" + c.dump(8))
+                    for load in list(c.loads):
+                        load.ending.set()
                 counted += 1
             signal.alarm(0)
         faults = c.faults()

@@ -111,6 +111,7 @@ class Cluster:
         self.pangea = os.path.join(ROOT, build, "pangea")
         self.topology_file = os.path.join(folder, "topology.yaml")
         self.started, self.own, self.regions = 0, [], {}
+        self.loads = []  # writers that still run
         os.makedirs(folder, exist_ok=True)
         pick_pg = self.picker(own_postgres, servers.new_postgres, lambda: servers.postgres)
         pick_kafka = self.picker(own_kafka, servers.new_kafka, lambda: servers.kafka)
@@ -223,6 +224,10 @@ class Cluster:
             same(lambda r=r: r.copy(query).split(b"\n"), lambda: first.copy(query).split(b"\n"), f"{r.name} as {first.name}: {query}", limit)
 
     # ---- the end ----
+    def end_loads(self):
+        for load in list(self.loads):
+            load.stop()
+
     def faults(self):
         return [f for r in self for d in r.daemons for f in d.faults()]
 
@@ -242,6 +247,8 @@ class Cluster:
 
     def close(self):
         """Kills the daemons and takes everything out of the shared servers."""
+        for load in self.loads:
+            load.ending.set()
         for r in self:
             r.kill()
             if r._sql is not None and not r._sql.closed:

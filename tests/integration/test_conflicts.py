@@ -152,6 +152,9 @@ def second_unique_key(c):
     until(lambda: "public.t" in str(c.us.origin("eu").get("why")) or (False, c.us.origin("eu")), "us names the table", 20)
     c.us.app("UPDATE t SET v = 'other' WHERE id = 1")
     c.expect("SELECT id FROM t ORDER BY id", [(1,), (2,)], ["us"], 30)
+    c.eu.app("UPDATE t SET v = 'mended' WHERE id = 2")
+    c.expect(ASK, [(1, "other"), (2, "mended")], limit=30)
+    c.barrier()
 
 
 @test(tables="CREATE TABLE public.t (id int PRIMARY KEY, v text UNIQUE)")
