@@ -1,0 +1,262 @@
+/* reader: one log from one offset.
+ * librdkafka's plain consumer (no group: a group asks for a coordinator, and for rights, that nobody needs here). What is added: an
+ * error that librdkafka tells once, and then falls silent, is checked with the broker and either healed by starting anew at the same
+ * offset or told at every call until somebody seeks. */
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "kafka/client.h"
+
+enum halt { HALT_NONE, HALT_TOPIC, HALT_OFFSET, HALT_DAMAGED };
+
+struct kafka_reader {
+        struct client client;
+        rd_kafka_topic_t *rkt;
+        rd_kafka_queue_t *queue;
+        int64_t at; /* the next offset wanted, or a KAFKA_FROM_ */
+        bool started;
+        unsigned since_poll;
+        enum halt halt;
+        int64_t halted_at, asked_at; /* monotonic; asked_at 0 = not yet */
+        struct err told;             /* what the last question gave */
+        char topic[];
+};
+
+#define TOPIC_WAIT_US INT64_C(2000000) /* a topic that is away no longer than this is no news: brokers restart */
+#define ASK_EVERY_US INT64_C(1000000)
+#define ASK_MS 250
+
+static enum status start(struct kafka_reader *r, struct err *e)
+{
+        int64_t from = r->at == KAFKA_FROM_START.v ? RD_KAFKA_OFFSET_BEGINNING
+                       : r->at == KAFKA_FROM_END.v ? RD_KAFKA_OFFSET_END
+                                                   : r->at;
+        r->halt = HALT_NONE;
+        if (rd_kafka_consume_start_queue(r->rkt, 0, from, r->queue))
+                return client_fail(&r->client, e, rd_kafka_last_error(), "log %s", r->topic);
+        r->started = true;
+        return ST_OK;
+}
+
+/* Both wait for librdkafka's own threads only. What was fetched before is dropped. */
+static enum status restart(struct kafka_reader *r, struct err *e)
+{
+        if (r->started)
+                (void)rd_kafka_consume_stop(r->rkt, 0);
+        r->started = false;
+        return start(r, e);
+}
+
+enum status kafka_reader_open(struct kafka_reader **out, const struct kafka_conf *c, const char *topic, koffset_t from,
+                              int max_queued_kb, struct err *e)
+{
+        size_t name = strlen(topic) + 1;
+        struct kafka_reader *r = mem_zalloc(sizeof *r + name);
+        enum status st;
+        *out = NULL;
+        memcpy(r->topic, topic, name);
+        r->at = from.v;
+        r->client.owner = r;
+        st = client_open(&r->client, c, &(struct client_opts){.kind = CLIENT_READER, .max_queued_kb = max_queued_kb}, e);
+        if (st)
+                goto fail;
+        r->queue = rd_kafka_queue_new(r->client.rk);
+        r->rkt = rd_kafka_topic_new(r->client.rk, topic, NULL);
+        st = r->rkt ? start(r, e) : client_fail(&r->client, e, rd_kafka_last_error(), "log %s", topic);
+        if (st)
+                goto fail;
+        *out = r;
+        return ST_OK;
+fail:
+        kafka_reader_close(r);
+        return st;
+}
+
+static void halt(struct kafka_reader *r, enum halt why)
+{
+        if (r->halt == why)
+                return;
+        r->halt = why;
+        r->halted_at = clock_mono_us();
+        err_set(&r->told, ST_RETRY, "log %s: reading has halted, the broker is about to be asked why", r->topic);
+}
+
+/* ST_OK: it is there (again). */
+static enum status ask_topic(struct kafka_reader *r, struct err *e)
+{
+        struct topic_facts t;
+        client_topic(&r->client, r->rkt, ASK_MS, &t);
+        return t.code ? client_fail(&r->client, e, t.code, "log %s", r->topic) : ST_OK;
+}
+
+static enum status ask_offset(struct kafka_reader *r, struct err *e)
+{
+        koffset_t low, high;
+        enum status st = kafka_reader_watermarks(r, ASK_MS, &low, &high, e);
+        if (st || r->at < 0 || (r->at >= low.v && r->at <= high.v))
+                return st;
+        if (r->at < low.v)
+                return err_named(e, ST_DATA, "offset_gone",
+                                 "log %s: offset %" PRId64 " is gone, the log begins at %" PRId64 ": its retention has passed",
+                                 r->topic, r->at, low.v);
+        return err_named(e, ST_DATA, "offset_gone",
+                         "log %s: offset %" PRId64 " is not there, the log ends at %" PRId64 ": it was recreated, or lost its end",
+                         r->topic, r->at, high.v);
+}
+
+/* Called while halted: the answer of the moment; ST_OK when reading goes on. Asks the broker at most once a second, for ASK_MS. */
+static enum status ask(struct kafka_reader *r, struct err *e)
+{
+        int64_t now = clock_mono_us();
+        if (r->halt == HALT_DAMAGED || (r->asked_at && now - r->asked_at < ASK_EVERY_US))
+                goto told;
+        if (r->halt == HALT_TOPIC && now - r->halted_at < TOPIC_WAIT_US)
+                return err_set(e, ST_RETRY, "log %s: the topic is not there yet", r->topic);
+        r->asked_at = now;
+        enum status st = r->halt == HALT_TOPIC ? ask_topic(r, &r->told) : ask_offset(r, &r->told);
+        if (st == ST_OK)
+                return restart(r, e);
+told:
+        if (e)
+                *e = r->told;
+        return r->told.code;
+}
+
+/* An error in the place of a record. ST_OK: noted, or nothing to do; ST_DATA: to be told now. */
+static enum status hear(struct kafka_reader *r, const rd_kafka_message_t *m, struct err *e)
+{
+        const char *name;
+        enum status st = client_classify(m->err, &name);
+        if (!strcmp(name, "topic_missing")) {
+                halt(r, HALT_TOPIC);
+                return ST_OK;
+        }
+        if (!strcmp(name, "offset_gone")) {
+                halt(r, HALT_OFFSET);
+                return ST_OK;
+        }
+        if (!strcmp(name, "log_damaged")) {
+                halt(r, HALT_DAMAGED); /* librdkafka would go on behind it */
+                err_named(&r->told, ST_DATA, name, "log %s: near offset %" PRId64 ": %s", r->topic, r->at,
+                          rd_kafka_message_errstr(m));
+                return ST_OK;
+        }
+        /* what is left of ST_DATA, such as missing rights, librdkafka goes on trying, and tells again */
+        return st == ST_DATA ? err_named(e, st, name, "log %s: %s", r->topic, rd_kafka_message_errstr(m)) : ST_OK;
+}
+
+static void give(struct kafka_reader *r, rd_kafka_message_t *m, struct kafka_msg *out)
+{
+        rd_kafka_timestamp_type_t type;
+        int64_t ms = rd_kafka_message_timestamp(m, &type);
+        *out = (struct kafka_msg){.offset = {m->offset},
+                                  .time_us = type == RD_KAFKA_TIMESTAMP_NOT_AVAILABLE || ms < 0 ? 0 : ms * 1000,
+                                  .data = m->payload,
+                                  .len = m->len,
+                                  .handle = m};
+        r->at = m->offset + 1;
+        r->client.trouble_name[0] = 0; /* it is over */
+        /* an error was told before it, so librdkafka healed by itself */
+        r->halt = HALT_NONE;
+}
+
+/* One record or error, waiting no longer than timeout_ms; NULL when there was none. */
+static rd_kafka_message_t *take(struct kafka_reader *r, int timeout_ms)
+{
+        rd_kafka_message_t *m = rd_kafka_consume_queue(r->queue, timeout_ms);
+        if (!m || ++r->since_poll >= 1000) {
+                r->since_poll = 0;
+                rd_kafka_poll(r->client.rk, 0);
+        }
+        return m;
+}
+
+enum status kafka_reader_next(struct kafka_reader *r, int timeout_ms, struct kafka_msg *out, struct err *e)
+{
+        int64_t deadline = client_deadline(timeout_ms);
+        *out = (struct kafka_msg){.offset = {-1}};
+        for (;;) {
+                enum status st = r->halt ? ask(r, e) : ST_OK;
+                if (st != ST_OK && st != ST_RETRY)
+                        return st;
+                int left = client_left_ms(deadline);
+                /* while halted the end of it is asked for, not told */
+                rd_kafka_message_t *m = take(r, r->halt && left > 50 ? 50 : left);
+                if (m && !m->err) {
+                        give(r, m, out);
+                        return ST_OK;
+                }
+                if (m) {
+                        st = hear(r, m, e);
+                        rd_kafka_message_destroy(m);
+                        if (st)
+                                return st;
+                } else if (client_left_ms(deadline) == 0) {
+                        return st ? st : client_waits(&r->client, e, "nothing yet");
+                }
+        }
+}
+
+void kafka_msg_done(struct kafka_msg *m)
+{
+        if (m->handle)
+                rd_kafka_message_destroy(m->handle);
+        *m = (struct kafka_msg){.offset = {-1}};
+}
+
+void kafka_reader_wake_fd(struct kafka_reader *r, int fd)
+{
+        /* librdkafka's threads write to it: they must never wait for us */
+        (void)fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+        rd_kafka_queue_io_event_enable(r->queue, fd, "1", 1);
+}
+
+enum status kafka_reader_seek(struct kafka_reader *r, koffset_t to, int timeout_ms, struct err *e)
+{
+        (void)timeout_ms; /* no broker is asked */
+        r->at = to.v;
+        r->asked_at = 0;
+        return restart(r, e);
+}
+
+enum status kafka_reader_watermarks(struct kafka_reader *r, int timeout_ms, koffset_t *low, koffset_t *high, struct err *e)
+{
+        int64_t lo = -1, hi = -1;
+        rd_kafka_resp_err_t code =
+                rd_kafka_query_watermark_offsets(r->client.rk, r->topic, 0, &lo, &hi, timeout_ms > 0 ? timeout_ms : 1);
+        *low = (koffset_t){lo};
+        *high = (koffset_t){hi};
+        if (code)
+                return client_fail(&r->client, e, code, "log %s", r->topic);
+        r->client.trouble_name[0] = 0;
+        return ST_OK;
+}
+
+koffset_t kafka_reader_cached_high(struct kafka_reader *r)
+{
+        int64_t lo, hi;
+        if (rd_kafka_get_watermark_offsets(r->client.rk, r->topic, 0, &lo, &hi) || hi < 0)
+                return (koffset_t){-1};
+        return (koffset_t){hi};
+}
+
+void kafka_reader_close(struct kafka_reader *r)
+{
+        if (!r)
+                return;
+        if (r->queue)
+                rd_kafka_queue_io_event_enable(r->queue, -1, NULL, 0);
+        if (r->started)
+                (void)rd_kafka_consume_stop(r->rkt, 0);
+        if (r->rkt)
+                rd_kafka_topic_destroy(r->rkt);
+        if (r->queue)
+                rd_kafka_queue_destroy(r->queue);
+        client_close(&r->client);
+        free(r);
+}
