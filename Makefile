@@ -50,7 +50,7 @@ all: build/pangea
 build/pangea: $(SOURCES:%.c=build/release/%.o)
 	$(Q)$(CC) $(HARDEN_LD) -pthread -o $@ $^ $(LDLIBS) $(LDFLAGS)
 
-build/release/%.o: %.c $(GENERATED)
+build/release/%.o: %.c | $(GENERATED)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(HARDEN) -c -o $@ $<
 
@@ -61,7 +61,7 @@ $(TEST)/libpangea.a: $(patsubst %.c,$(TEST)/%.o,$(filter-out daemon/main.c,$(SOU
 	@rm -f $@
 	$(Q)$(AR) rcs $@ $^
 
-$(TEST)/%.o: %.c $(GENERATED)
+$(TEST)/%.o: %.c | $(GENERATED)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(TESTFLAGS) -c -o $@ $<
 
@@ -74,12 +74,13 @@ $(FUZZ): $(TEST)/%: tests/%.c $(TEST)/libpangea.a
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(TESTFLAGS) -DFUZZ_STANDALONE -o $@ $< $(TEST)/libpangea.a $(LDLIBS) $(LDFLAGS)
 
 # x/y.sql -> build/gen/x_y_sql.h: static const char x_y_sql[]
-$(GENERATED): Makefile $(SQL)
-	@mkdir -p $(@D)
-	@name=$$(basename $@ _sql.h); for f in $(SQL); do \
-		test "$$(echo "$${f%.sql}" | tr / _)" = "$$name" || continue; \
-		{ echo "/* from $$f */"; echo "static const char $${name}_sql[] ="; \
-		  sed -e 's/\\/\\\\/g' -e 's/"/\\"/g' -e 's/^/        "/' -e 's/$$/\\n"/' "$$f"; echo ";"; } > $@; done
+define embed
+build/gen/$(subst /,_,$(1:.sql=))_sql.h: $(1)
+	@mkdir -p build/gen
+	@{ echo "/* from $(1) */"; echo "static const char $(subst /,_,$(1:.sql=))_sql[] ="; \
+	  sed -e 's/\\/\\\\/g' -e 's/"/\\"/g' -e 's/^/        "/' -e 's/$$$$/\\n"/' $(1); echo ";"; } > $$@
+endef
+$(foreach f,$(SQL),$(eval $(call embed,$(f))))
 
 -include $(SOURCES:%.c=build/release/%.d) $(SOURCES:%.c=$(TEST)/%.d) $(UNIT:%=%.d) $(FUZZ:%=%.d)
 
