@@ -1,0 +1,228 @@
+/* The loop of a running capture: socket -> groups -> log -> feedback (DESIGN 5.3 to 5.7).
+ *
+ *   gulp: everything the socket holds      close the group      PROGRESS if due      delivery reports, feedback      wait
+ *
+ * While data flows 200 us pass between two gulps: a reader that wakes for every message makes the walsender send one packet a message.
+ * Nothing waits while nothing is pending. */
+#include <poll.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "capture/session.h"
+
+#define GULP_MESSAGES 20000  /* then records, reports and feedback have a turn */
+#define FLOWING_MESSAGES 16  /* a gulp with more of them: data flows */
+#define PAUSE_US 200
+#define FEEDBACK_MIN_US 1000 /* a synchronous commit waits for it; the walsender pays for each */
+#define FEEDBACK_EVERY_US 1000000
+#define PAIR_EVERY_US 100000
+#define VIEW_EVERY_US 200000
+#define MOVING_US 3000000    /* without any delivery for so long it is not running */
+
+static const char PAIR_SQL[] = "SELECT pg_catalog.pg_snapshot_xmin(s)::text::int8, pg_catalog.pg_current_wal_insert_lsn(), "
+                               "pg_catalog.pg_snapshot_xmax(s)::text::int8 FROM pg_catalog.pg_current_snapshot() s";
+
+static enum status read_pair(struct session *s, int64_t now, struct err *e)
+{
+        struct pgres *res = NULL;
+        enum status st = pg_exec(s->side, PAIR_SQL, &res, e);
+        if (st != ST_OK)
+                return st;
+        struct xmin_pair pair = {.xmin = {(uint64_t)pgres_i64(res, 0, 0)}};
+        if (lsn_parse(pgres_text(res, 0, 1), &pair.lsn))
+                progress_pair(&s->progress, pair);
+        s->tx.xid_near.v = (uint64_t)pgres_i64(res, 0, 2);
+        pgres_free(res);
+        s->pair_at = now;
+        s->paired = s->handled;
+        return ST_OK;
+}
+
+static enum status put_progress(struct session *s, int64_t now, struct err *e)
+{
+        struct buf b;
+        struct xmin_pair known = progress_known(&s->progress, s->tx.decoded);
+        struct record_progress r = {.vec = s->tx.vec, .decoded = s->tx.decoded, .xmin = known.xmin, .xmin_lsn = known.lsn};
+        r.vec.at[s->me.i] = s->groups.hlc;
+        r.wall_us = clock_wall_us();
+        struct record_head h = outlet_head(&s->outlet, RECORD_PROGRESS);
+        buf_init(&b, 1 << 16);
+        enum status st = wire_encode_progress(&b, &h, &r, &s->regs, e);
+        if (st == ST_OK)
+                st = outlet_put(&s->outlet, &h, &b, s->tx.decoded, e);
+        buf_release(&b);
+        progress_said(&s->progress, now);
+        return st;
+}
+
+/* Never between the chunks of a group: the vector cannot move there, and the chunks themselves prove that we move. */
+static enum status progress_if_due(struct session *s, int64_t now, struct err *e)
+{
+        enum status st = ST_OK;
+        bool something = s->handled != s->paired;
+        if (s->tx.mode == TX_DIRECT)
+                return ST_OK;
+        int64_t due_in = progress_due_in(&s->progress, now);
+        if ((something && now - s->pair_at >= PAIR_EVERY_US) || (due_in <= 0 && now - s->pair_at >= PAIR_EVERY_US / 10))
+                st = read_pair(s, now, e);
+        if (st != ST_OK || due_in > 0)
+                return st;
+        st = txread_close(&s->tx, e);
+        return st == ST_OK ? put_progress(s, now, e) : st;
+}
+
+static enum status keepalive(struct session *s, const struct stream_msg *m, struct err *e)
+{
+        bool moved = lsn_before(s->received, m->wal_end);
+        s->received = lsn_max(s->received, m->wal_end);
+        txread_reached(&s->tx, m->wal_end);
+        /* a server that shuts down asks until its last WAL is confirmed, which a PROGRESS does */
+        if (m->reply_now && lsn_before(s->outlet.delivered, s->tx.decoded))
+                s->progress.due_now = true;
+        return moved || m->reply_now ? session_feedback(s, e) : ST_OK;
+}
+
+/* Everything that is there; *n messages. */
+static enum status gulp(struct session *s, unsigned *n, struct err *e)
+{
+        unsigned before;
+        *n = 0;
+        do {
+                enum status st = pgstream_consume(s->stream, e);
+                if (st != ST_OK)
+                        return st;
+                int64_t now = clock_mono_us();
+                struct stream_msg m;
+                before = *n;
+                while (*n < GULP_MESSAGES && (st = pgstream_next(s->stream, &m, e)) == ST_OK) {
+                        ++*n;
+                        if (m.kind == STREAM_KEEPALIVE) {
+                                st = keepalive(s, &m, e);
+                        } else {
+                                s->handled++;
+                                s->received = lsn_max(s->received, m.wal_start);
+                                st = txread_message(&s->tx, m.data, m.len, now, e);
+                        }
+                        if (st != ST_OK)
+                                return st;
+                }
+                if (st == ST_RETRY && pgstream_lost(s->stream))
+                        return st;
+                if (st != ST_OK && st != ST_RETRY)
+                        return st;
+        } while (*n > before && *n < GULP_MESSAGES);
+        return ST_OK;
+}
+
+static void show(struct session *s, int64_t now)
+{
+        const struct groups *g = &s->groups;
+        struct view_numbers n = {.epoch = s->outlet.head.epoch, .groups = g->ngroups, .transactions = g->ntxs, .rows = g->nrows};
+        if (now - s->viewed_at < VIEW_EVERY_US)
+                return;
+        s->viewed_at = now;
+        n.bytes = s->outlet.bytes;
+        n.decoded = s->tx.decoded;
+        n.confirmed = s->fed;
+        n.hlc = g->hlc;
+        n.offset = s->outlet.offset;
+        n.pending = outlet_pending(&s->outlet);
+        n.vec = s->tx.vec;
+        n.regs = s->regs;
+        view_numbers(s->view, &n);
+        if (s->outlet.records < 2)
+                return; /* only the EPOCH: no proof of movement yet */
+        if (now - s->outlet.delivered_at < MOVING_US)
+                view_state(s->view, STATE_RUNNING, "");
+        else if (n.pending > 0)
+                view_state(s->view, STATE_WAITING, "Kafka does not acknowledge what was published; pangea goes on trying");
+        else
+                view_state(s->view, STATE_WAITING, "PostgreSQL sends nothing, not even a heartbeat is due");
+}
+
+static enum status serve_log(struct session *s, struct err *e)
+{
+        enum status st = outlet_poll(&s->outlet, 0, e);
+        if (st != ST_OK)
+                return st;
+        int64_t now = clock_mono_us();
+        bool moved = lsn_before(s->fed, s->outlet.delivered) && now - s->fed_at >= FEEDBACK_MIN_US;
+        if (moved || now - s->fed_at >= FEEDBACK_EVERY_US)
+                st = session_feedback(s, e);
+        show(s, now);
+        return st;
+}
+
+static void wait_for_more(struct session *s, bool flowing)
+{
+        int64_t now = clock_mono_us(), wait = progress_due_in(&s->progress, now);
+        struct timespec pause = {0, PAUSE_US * 1000};
+        if (flowing) {
+                nanosleep(&pause, NULL);
+                return;
+        }
+        if (lsn_before(s->fed, s->outlet.delivered) && wait > FEEDBACK_MIN_US)
+                wait = FEEDBACK_MIN_US;
+        if (s->tx.mode == TX_DIRECT && wait <= 0)
+                wait = FEEDBACK_MIN_US; /* nothing is due before the large transaction ends */
+        if (wait <= 0)
+                return;
+        struct pollfd fds[] = {{.fd = pgstream_socket(s->stream), .events = POLLIN},
+                               {.fd = s->outlet.wake[0], .events = POLLIN},
+                               {.fd = s->control->wake_fd, .events = POLLIN}};
+        struct timespec until = {wait / 1000000, wait % 1000000 * 1000};
+        (void)ppoll(fds, 3, &until, NULL);
+        uint64_t drop;
+        if (fds[2].revents & POLLIN)
+                (void)!read(s->control->wake_fd, &drop, sizeof drop);
+}
+
+/* What is decoded goes out and is confirmed; an unfinished large transaction is left to the next session (its EPOCH voids the chunks). */
+static enum status drain(struct session *s, struct err *e)
+{
+        enum status st = ST_OK;
+        if (s->tx.mode != TX_DIRECT) {
+                st = txread_close(&s->tx, e);
+                if (st == ST_OK)
+                        st = put_progress(s, clock_mono_us(), e);
+        }
+        while (st == ST_OK && outlet_pending(&s->outlet) > 0) {
+                st = outlet_poll(&s->outlet, 20, e);
+                if (st == ST_OK)
+                        st = session_idle(s, e);
+        }
+        if (st == ST_OK)
+                st = session_feedback(s, e);
+        return st == ST_OK ? err_set(e, ST_STOP, "asked to stop; drained") : st;
+}
+
+static bool asked(struct session *s)
+{
+        return atomic_load(&s->control->stop) != STOP_NO || atomic_load(&s->control->next) != NULL;
+}
+
+enum status session_loop(struct session *s, struct err *e)
+{
+        s->progress.due_now = true; /* the first one proves that the way is open */
+        for (;;) {
+                unsigned n = 0;
+                enum status st = session_idle(s, e);
+                if (st == ST_OK)
+                        st = gulp(s, &n, e);
+                if (st == ST_OK)
+                        st = txread_close(&s->tx, e);
+                if (st == ST_OK)
+                        st = progress_if_due(s, clock_mono_us(), e);
+                if (st == ST_OK)
+                        st = serve_log(s, e);
+                if (st != ST_OK)
+                        return st;
+                if (asked(s)) {
+                        s->drain_until = clock_mono_us() + s->topo->drain_timeout_us;
+                        return drain(s, e);
+                }
+                wait_for_more(s, n > FLOWING_MESSAGES);
+        }
+}

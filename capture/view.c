@@ -1,0 +1,84 @@
+#include "capture/view.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "capture/stops.h"
+
+void view_init(struct view *v, const char *region, const char *slot)
+{
+        memset(v, 0, sizeof *v);
+        pthread_condattr_t attr;
+        pthread_condattr_init(&attr);
+        pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+        pthread_mutex_init(&v->lock, NULL);
+        pthread_cond_init(&v->changed, &attr);
+        pthread_condattr_destroy(&attr);
+        snprintf(v->region, sizeof v->region, "%s", region);
+        snprintf(v->slot, sizeof v->slot, "%s", slot);
+        v->state = STATE_STARTING;
+        v->since_us = clock_wall_us();
+        v->now.offset.v = -1;
+}
+
+void view_release(struct view *v)
+{
+        pthread_mutex_destroy(&v->lock);
+        pthread_cond_destroy(&v->changed);
+        free(v->tables);
+        v->tables = NULL;
+}
+
+static void set(struct view *v, enum agent_state state, const char *name, const char *why, const char *todo)
+{
+        pthread_mutex_lock(&v->lock);
+        bool moved = v->state != state || strcmp(v->error, name) != 0;
+        bool told = moved || strcmp(v->why, why) != 0;
+        if (moved)
+                v->since_us = clock_wall_us();
+        if (told) {
+                v->state = state;
+                snprintf(v->error, sizeof v->error, "%s", name);
+                snprintf(v->why, sizeof v->why, "%s", why);
+                snprintf(v->todo, sizeof v->todo, "%s", todo);
+                v->version++;
+                pthread_cond_broadcast(&v->changed);
+        }
+        pthread_mutex_unlock(&v->lock);
+        if (told)
+                log_event(state == STATE_STOPPED ? LOG_ERROR : state == STATE_WAITING ? LOG_WARN : LOG_INFO, "capture.state",
+                          "state=%s\tname=%s\twhy=%s", state_name(state), name, why);
+}
+
+void view_state(struct view *v, enum agent_state state, const char *why)
+{
+        set(v, state, "", why, "");
+}
+
+void view_error(struct view *v, enum agent_state state, const struct err *e)
+{
+        char todo[400];
+        set(v, state, e->name, e->msg, stop_todo(e->name, v->region, todo, sizeof todo));
+}
+
+void view_numbers(struct view *v, const struct view_numbers *n)
+{
+        pthread_mutex_lock(&v->lock);
+        v->now = *n;
+        pthread_mutex_unlock(&v->lock);
+}
+
+void view_tables(struct view *v, char *json)
+{
+        pthread_mutex_lock(&v->lock);
+        if (!v->tables || strcmp(v->tables, json) != 0) {
+                v->version++;
+                pthread_cond_broadcast(&v->changed);
+        }
+        free(v->tables);
+        v->tables = json;
+        pthread_mutex_unlock(&v->lock);
+}
