@@ -22,20 +22,6 @@ static const char *value_of(const PQconninfoOption *list, const char *keyword)
         return NULL;
 }
 
-/* libpq quotes what it could not read, and that may be half of a password with a blank in it. */
-static void without_quoted(char *s)
-{
-        char *to = s;
-        bool in = false;
-        for (; *s; s++) {
-                if (*s == '"')
-                        in = !in;
-                if (!in || *s == '"')
-                        *to++ = *s;
-        }
-        *to = 0;
-}
-
 static bool may_hold_secret(const char *conninfo)
 {
         return strcasestr(conninfo, "pass") || strcasestr(conninfo, "secret") || strstr(conninfo, "://");
@@ -50,8 +36,11 @@ static enum status unreadable(const char *conninfo, char *libpq_says, struct are
                 out->unknown = arena_strndup(a, name, (size_t)(end - name));
                 return err_set(e, ST_CONFIG, "libpq knows no option %s", out->unknown);
         }
-        without_quoted(libpq_says);
-        return err_set(e, ST_CONFIG, "libpq cannot read it: %s", libpq_says);
+        if (strncmp(libpq_says, "missing \"=\"", 11) == 0)
+                return err_set(e, ST_CONFIG, "a word without \"=\"; write key=value pairs, and values with blanks as key='a b'");
+        /* libpq quotes what it could not read, and that may be half of a password */
+        libpq_says[strcspn(libpq_says, "\"\n")] = 0;
+        return err_set(e, ST_CONFIG, "libpq cannot read it: %s..", libpq_says);
 }
 
 /* The nth part of a comma-separated list, in lower case; "" behind its end. */

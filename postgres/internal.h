@@ -32,8 +32,6 @@ struct pg {
         struct pg_pipe pipe;
 };
 
-/* What the caller should do about an SQLSTATE; NULL or "" is ST_FATAL (libpq itself refused the call). */
-enum status pg_status_of(const char *sqlstate);
 /* Fills *e from a failed result, or (r NULL) from the connection; marks c lost when it is. Returns e->code. */
 enum status pg_failed(struct pg *c, const PGresult *r, struct err *e);
 /* params -> c->args */

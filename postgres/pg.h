@@ -48,6 +48,9 @@ struct pg_param {
 };
 #define PG_TEXT(s) ((struct pg_param){.data = (s), .len = 0, .binary = false, .type = 0})
 
+/* What the caller should do about an SQLSTATE; NULL or "" is ST_FATAL (libpq itself refused the call).  Pure. */
+enum status pg_status_of(const char *sqlstate);
+
 /* Runs one statement (or several without parameters). *res may be NULL when the rows are not wanted. */
 MUSTCHECK enum status pg_exec(struct pg *c, const char *sql, struct pgres **res, struct err *e);
 MUSTCHECK enum status pg_query(struct pg *c, const char *sql, int nparams, const struct pg_param *params, bool binary_result,

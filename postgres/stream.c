@@ -188,8 +188,10 @@ static enum status stream_ended(struct pgstream *s, struct err *e)
                 return err_set(e, ST_RETRY, "slot %s: the server closed the stream", s->slot);
         if (strcmp(e->sqlstate, "42704") == 0) {
                 struct err cause = *e;
-                return err_named(e, ST_FATAL, "publication_missing", "slot %s: %.400s; it is read as it was when the change was made", s->slot,
-                                 cause.msg);
+                err_named(e, ST_FATAL, "publication_missing", "slot %s: %.400s; it is read as it was when the change was made", s->slot,
+                          cause.msg);
+                memcpy(e->sqlstate, cause.sqlstate, sizeof e->sqlstate);
+                return e->code;
         }
         return err_wrap(e, "slot %s: the server ended the stream", s->slot);
 }
