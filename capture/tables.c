@@ -356,6 +356,7 @@ static enum status plan_missing(struct scan *s, const struct table_pattern *p, s
                 return st;
         struct table_plan *plan = new_plan(s, p->schema, p->name);
         plan->state = TABLE_WAITS;
+        plan->unfit = true;
         plan->missing = pgres_rows(res) == 0;
         if (plan->missing) {
                 plan->why = "does not exist";

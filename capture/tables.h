@@ -26,6 +26,7 @@ struct table_plan {
         const char *why, *todo; /* for TABLE_WAITS: what is wrong, and the command that mends it */
         const char *owner;      /* the role whose member the run-time role must be; NULL when the table does not exist */
         bool missing;           /* named literally by a route, and not there */
+        bool unfit;             /* waits because the topology asks what cannot be: an error of `init` */
         bool partitioned, has_rows;
         size_t ntouch; /* tables or leaves that the statements put into the publication: adoption touches their rows */
         const struct table_leaf *touch;

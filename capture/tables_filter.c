@@ -106,6 +106,7 @@ static enum status read_where(struct table_view *v, struct err *e)
                 v->filter.where_unknown = true;
                 st = ST_OK;
         } else if (st == ST_DATA) {
+                v->plan->unfit = true;
                 view_waits(v, arena_printf(v->arena, "its filter cannot be used: %s", e->msg),
                            "correct `where` or `columns` of its route in the topology");
                 st = ST_OK;
@@ -129,6 +130,7 @@ static bool columns_fit(struct table_view *v, const struct pgres *r)
         for (size_t i = 0; i < sizeof rule / sizeof *rule; i++) {
                 if (pgres_null(r, 0, rule[i].col))
                         continue;
+                v->plan->unfit = true;
                 view_waits(v, arena_printf(v->arena, "%s: %s", rule[i].why, pgres_text(r, 0, rule[i].col)), rule[i].todo);
                 return false;
         }
@@ -142,15 +144,17 @@ static void identity_fits(struct table_view *v, const struct pgres *r)
                 return;
         v->filter.keep_index = pgres_text(r, 0, 5)[0] == 't';
         v->filter.needs_full = beyond_key && !v->filter.keep_index;
-        if (columns && (v->filter.needs_full || !*v->key))
-                view_waits(
-                        v,
-                        *v->key ? arena_printf(v->arena,
-                                               "`where` uses columns outside of its replica identity (%s), and a list of columns "
-                                               "excludes REPLICA IDENTITY FULL",
-                                               pgres_text(r, 0, 4))
-                                : "it has no key, and a list of columns excludes REPLICA IDENTITY FULL",
-                        "CREATE UNIQUE INDEX over key and filter columns (NOT NULL), then ALTER TABLE .. REPLICA IDENTITY USING INDEX");
+        if (!columns || (*v->key && !v->filter.needs_full))
+                return;
+        v->plan->unfit = true;
+        view_waits(
+                v,
+                *v->key ? arena_printf(v->arena,
+                                       "`where` uses columns outside of its replica identity (%s), and a list of columns excludes "
+                                       "REPLICA IDENTITY FULL",
+                                       pgres_text(r, 0, 4))
+                        : "it has no key, and a list of columns excludes REPLICA IDENTITY FULL",
+                "CREATE UNIQUE INDEX over key and filter columns (NOT NULL), then ALTER TABLE .. REPLICA IDENTITY USING INDEX");
 }
 
 enum status table_filter_read(struct table_view *v, struct err *e)

@@ -1,0 +1,209 @@
+/* One region, step by step (DESIGN 10.1). pangea.meta is written last of what the database needs: it says that everything before is there. */
+#include "daemon/init.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon_schema_sql.h"
+
+#define SCHEMA_VERSION 1
+#define KAFKA_DEFAULT_MESSAGE 1048588
+
+/* Two inits of one region take turns. Session-level: nothing of it is left when the connection ends. */
+static enum status take_turn(struct init *i, struct err *e)
+{
+        struct pgres *res = NULL;
+        enum status st = pg_exec(i->db, "SELECT pg_catalog.pg_try_advisory_lock(1885433703, 1)", &res, e);
+        bool mine = st == ST_OK && pgres_text(res, 0, 0)[0] == 't';
+        pgres_free(res);
+        if (st != ST_OK || mine)
+                return st;
+        init_say(i, "waiting for another `pangea init` of this database");
+        return pg_exec(i->db, "SELECT pg_catalog.pg_advisory_lock(1885433703, 1)", NULL, e);
+}
+
+static enum status make_schema(struct init *i, struct err *e)
+{
+        struct err ignored;
+        if (i->has_schema) {
+                if (!i->dry_run)
+                        init_say(i, "schema pangea: there");
+                return ST_OK;
+        }
+        enum status st = init_sql(i, "BEGIN", e);
+        if (st == ST_OK)
+                st = init_sql(i, daemon_schema_sql, e);
+        if (st == ST_OK)
+                st = init_sql(i, "COMMIT", e);
+        if (st != ST_OK && !pg_lost(i->db))
+                (void)!pg_exec(i->db, "ROLLBACK", NULL, &ignored);
+        if (st == ST_OK && !i->dry_run)
+                init_say(i, "schema pangea: created");
+        return st;
+}
+
+/* One for each region, the own one included: it marks the repairs from the own log (DESIGN 6.5). */
+static enum status make_origins(struct init *i, struct err *e)
+{
+        size_t made = 0;
+        enum status st = ST_OK;
+        for (size_t k = 0; k < i->t->nregions && st == ST_OK; k++) {
+                char name[128];
+                struct pgres *res = NULL;
+                struct buf sql;
+                topology_origin(i->t, i->r->id, i->t->regions[k].id, name, sizeof name);
+                struct pg_param p = PG_TEXT(name);
+                st = pg_query(i->db, "SELECT FROM pg_catalog.pg_replication_origin WHERE roname = $1", 1, &p, false, &res, e);
+                if (st == ST_OK && pgres_rows(res) == 0) {
+                        buf_init(&sql, 1024);
+                        buf_put_str(&sql, "SELECT pg_catalog.pg_replication_origin_create(");
+                        pg_literal(&sql, name);
+                        buf_put_str(&sql, ")");
+                        st = init_sql(i, buf_cstr(&sql), e);
+                        buf_release(&sql);
+                        made++;
+                }
+                pgres_free(res);
+        }
+        if (st == ST_OK && !i->dry_run)
+                init_say(i, "replication origins: %zu created, %zu were there", made, i->t->nregions - made);
+        return st;
+}
+
+/* ---- pangea.meta and what belongs to it ---------------------------------------------------------------------------------------------- */
+static void meta_sql(const struct init *i, lsn_t lsn, const char *xid, struct buf *out)
+{
+        char at[LSN_STRLEN];
+        const char *texts[] = {i->t->cluster, i->r->name, i->system_id, i->database};
+        static const char *const between[] = {"", ", ", ", 1, ", ", "};
+        buf_printf(
+                out,
+                "INSERT INTO pangea.meta (schema_version, cluster, region, incarnation, system_id, database_name, base_lsn, base_xid, stable_xid) "
+                "VALUES (%d, ",
+                SCHEMA_VERSION);
+        for (size_t k = 0; k < sizeof texts / sizeof *texts; k++) {
+                buf_put_str(out, between[k]);
+                pg_literal(out, texts[k]);
+        }
+        buf_printf(
+                out,
+                ", '%s', '%s', '%s') ON CONFLICT (one) DO UPDATE SET base_lsn = excluded.base_lsn, base_xid = excluded.base_xid, "
+                "stable_xid = excluded.stable_xid",
+                lsn_str(at, lsn), xid, xid);
+}
+
+static enum status write_positions(struct init *i, struct err *e)
+{
+        enum status st = ST_OK;
+        for (size_t k = 0; k < i->t->nregions && st == ST_OK; k++) {
+                struct buf sql;
+                buf_init(&sql, 1024);
+                buf_put_str(&sql, "INSERT INTO pangea.position (origin, incarnation, epoch, seq, hlc, lsn, kafka_offset) VALUES (");
+                pg_literal(&sql, i->t->regions[k].name);
+                buf_put_str(&sql, ", 1, 0, 0, 0, '0/0', -1) ON CONFLICT (origin) DO NOTHING");
+                st = init_sql(i, buf_cstr(&sql), e);
+                buf_release(&sql);
+        }
+        return st;
+}
+
+static enum status write_meta(struct init *i, lsn_t lsn, const char *xid, struct err *e)
+{
+        struct err ignored;
+        struct buf sql;
+        buf_init(&sql, 8192);
+        enum status st = init_sql(i, "BEGIN", e);
+        if (st == ST_OK && i->fresh) {
+                meta_sql(i, lsn, xid, &sql);
+                st = init_sql(i, buf_cstr(&sql), e);
+        }
+        if (st == ST_OK)
+                st = init_sql(i, "INSERT INTO pangea.capture (epoch) VALUES (0) ON CONFLICT (one) DO NOTHING", e);
+        if (st == ST_OK)
+                st = write_positions(i, e);
+        if (st == ST_OK)
+                st = init_sql(i, "COMMIT", e);
+        if (st != ST_OK && !pg_lost(i->db))
+                (void)!pg_exec(i->db, "ROLLBACK", NULL, &ignored);
+        buf_release(&sql);
+        return st;
+}
+
+/* ---- Kafka --------------------------------------------------------------------------------------------------------------------------- */
+static int64_t largest_message(const struct region *r)
+{
+        int64_t max = KAFKA_DEFAULT_MESSAGE;
+        for (size_t k = 0; k < r->kafka.nprops; k++)
+                if (strcmp(r->kafka.prop_keys[k], "message.max.bytes") == 0 && strtoll(r->kafka.prop_values[k], NULL, 10) > max)
+                        max = strtoll(r->kafka.prop_values[k], NULL, 10);
+        return max;
+}
+
+static enum status make_topic(struct init *i, struct err *e)
+{
+        char name[128], client[96];
+        bool created = false;
+        struct kafka_conf conf = i->r->kafka;
+        topology_topic(i->t, i->r->id, name, sizeof name);
+        snprintf(client, sizeof client, "pangea-%s-%s-init", i->t->cluster, i->r->name);
+        conf.client_id = client;
+        struct kafka_topic_spec spec = {.name = name,
+                                        .replication = i->t->log_replication,
+                                        .min_insync = i->t->log_min_insync,
+                                        .max_message_bytes = largest_message(i->r)};
+        if (i->dry_run) {
+                printf("-- Kafka: topic %s, 1 partition, replication factor %d, cleanup.policy=delete, retention.ms=-1, retention.bytes=-1, "
+                       "min.insync.replicas=%d, max.message.bytes=%lld\n",
+                       name, spec.replication, spec.min_insync, (long long)spec.max_message_bytes);
+                return ST_OK;
+        }
+        enum status st = kafka_topic_ensure(&conf, &spec, &created, e);
+        if (st == ST_OK)
+                init_say(i, "topic %s: %s", name, created ? "created" : "there");
+        return st;
+}
+
+/* ---- the order ----------------------------------------------------------------------------------------------------------------------- */
+static enum status checks(struct init *i, struct err *e)
+{
+        enum status st = init_look(i, e);
+        if (st == ST_OK)
+                st = init_check_server(i, e);
+        if (st == ST_OK)
+                st = init_check_tables(i, e);
+        return st == ST_OK ? init_check_slot(i, e) : st;
+}
+
+static enum status database_steps(struct init *i, struct err *e)
+{
+        lsn_t lsn = {0};
+        char xid[32] = "0";
+        enum status st = make_schema(i, e);
+        if (st == ST_OK)
+                st = make_origins(i, e);
+        if (st == ST_OK && i->leader)
+                st = init_publication(i, e);
+        if (st == ST_OK)
+                st = init_tables(i, e);
+        if (st == ST_OK)
+                st = init_slot(i, &lsn, xid, sizeof xid, e);
+        return st == ST_OK ? write_meta(i, lsn, xid, e) : st;
+}
+
+enum status init_region(struct init *i, struct err *e)
+{
+        enum status st = i->dry_run ? ST_OK : take_turn(i, e);
+        if (st == ST_OK)
+                st = checks(i, e);
+        if (st == ST_OK)
+                st = init_rights(i, e);
+        if (st == ST_OK && i->dry_run)
+                printf("-- region %s, database %s: as role %s\n", i->r->name, i->database, i->role);
+        /* what the run-time role could not see without its rights */
+        if (st == ST_OK && !i->dry_run)
+                st = checks(i, e);
+        if (st == ST_OK)
+                st = database_steps(i, e);
+        return st == ST_OK ? make_topic(i, e) : st;
+}
