@@ -57,8 +57,8 @@ static void fill(const struct walk *w, struct node *map, const struct cfg_key *k
         if (k->required) {
                 buf_init(&allowed, 0);
                 config_allowed(k, &allowed);
-                problem_error(w->p, map->name ? map->name_at : map->at, node_path_of(w->arena, map, k->name), "is missing; it must be %s",
-                              buf_cstr(&allowed));
+                problem_error(w->p, map->name ? map->name_at : map->at, node_path_of(w->arena, map, k->name),
+                              "is missing; it must be %s", buf_cstr(&allowed));
                 buf_release(&allowed);
         } else if (k->standard) {
                 check(w, append(w, map, k->name, NODE_SCALAR, k->standard), k);
@@ -111,8 +111,8 @@ static void count_range(const struct walk *w, struct node *n, const struct cfg_k
         if (count == 0)
                 problem_error(w->p, n->at, node_path(w->arena, n), "is empty, but %" PRId64 " or more are wanted", k->min);
         else
-                problem_error(w->p, n->at, node_path(w->arena, n), "has %" PRId64 " entries, but at most %" PRId64 " are supported", count,
-                              k->max);
+                problem_error(w->p, n->at, node_path(w->arena, n), "has %" PRId64 " entries, but at most %" PRId64 " are supported",
+                              count, k->max);
 }
 
 static void check_named(const struct walk *w, struct node *n, const struct cfg_key *k)

@@ -26,14 +26,14 @@ struct cfg_key {
         const char *name; /* NULL ends a CFG_MAP's list */
         enum cfg_type type;
         bool required;
-        bool later;        /* its feature is not built yet: refused as "not supported yet" */
+        bool later;           /* its feature is not built yet: refused as "not supported yet" */
         const char *standard; /* default, as it would stand in the file; NULL: none, or given in doc */
         int64_t min, max;
         int64_t max_name;
         const char *const *words;       /* NULL-terminated */
         const char *const *later_words; /* refused as "not supported yet" */
         const struct cfg_key *of;
-        const char *doc;   /* one line of Markdown */
+        const char *doc; /* one line of Markdown */
 };
 
 /* root must be what the CFG_MAP of keys says. */

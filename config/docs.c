@@ -28,8 +28,8 @@ static void put_row(const struct cfg_key *k, struct buf *out)
 
 static void put_table(const char *path, const struct cfg_key *keys, struct buf *out)
 {
-        buf_printf(out, "\n### %s%s%s\n\n| key | value | default | |\n|---|---|---|---|\n", *path ? "`" : "", *path ? path : "Top level",
-                   *path ? "`" : "");
+        buf_printf(out, "\n### %s%s%s\n\n| key | value | default | |\n|---|---|---|---|\n", *path ? "`" : "",
+                   *path ? path : "Top level", *path ? "`" : "");
         for (const struct cfg_key *k = keys; k->name; k++)
                 put_row(k, out);
         for (const struct cfg_key *k = keys; k->name; k++) {
@@ -39,7 +39,9 @@ static void put_table(const char *path, const struct cfg_key *keys, struct buf *
                 struct buf below;
                 buf_init(&below, 0);
                 buf_printf(&below, "%s%s%s%s", path, *path ? "." : "", k->name,
-                           k->type == CFG_LIST ? "[]" : k->type == CFG_NAMED ? ".<name>" : "");
+                           k->type == CFG_LIST    ? "[]"
+                           : k->type == CFG_NAMED ? ".<name>"
+                                                  : "");
                 put_table(buf_cstr(&below), map->of, out);
                 buf_release(&below);
         }

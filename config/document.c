@@ -188,7 +188,8 @@ static struct node *make(struct maker *m, int number, struct node *proto, int de
         n->raw = n->text = "";
         /* an alias is the anchored node once more: refusing the second visit also ends loops and bombs */
         if (m->seen[number])
-                return fail(m, n, "is used again by an alias (*name); anchors and aliases are not supported: write it out in each place");
+                return fail(m, n,
+                            "is used again by an alias (*name); anchors and aliases are not supported: write it out in each place");
         m->seen[number] = true;
         if (own_tag(y))
                 return fail(m, n, "has a tag (!name); tags are not supported: remove it");
@@ -228,18 +229,39 @@ static bool tab_near(const char *text, size_t len, struct place at, struct place
         return col < n && line[col] == '\t';
 }
 
+/* libyaml's words, and what to do about them. */
+static const struct {
+        const char *says, *todo;
+} hints[] = {
+        {"found undefined alias", "aliases (*name) are not supported; text that begins with * must be in quotes"},
+        {"did not find expected alphabetic or numeric character", "text that begins with * or & must be in quotes"},
+        {"found character that cannot start any token", "text that begins with this character must be in quotes"},
+        {"mapping values are not allowed in this context", "is the indentation right? text with \": \" in it must be in quotes"},
+        {"did not find expected key", "is the indentation right?"},
+        {"did not find expected ',' or ']'", "is a ] missing?"},
+        {"did not find expected ',' or '}'", "is a } missing?"},
+        {"found unexpected end of stream", "a quote is not closed"},
+};
+
+static const char *hint_for(const char *says)
+{
+        for (size_t i = 0; i < sizeof hints / sizeof *hints; i++)
+                if (strcmp(hints[i].says, says) == 0)
+                        return hints[i].todo;
+        return NULL;
+}
+
 static void syntax_error(const yaml_parser_t *y, const char *text, size_t len, struct problems *p)
 {
         struct place at = place_of(y->problem_mark), tab;
-        const char *what = y->problem ? y->problem : "unknown error";
+        const char *what = y->problem ? y->problem : "unknown error", *hint = hint_for(what);
         if (y->error == YAML_MEMORY_ERROR || y->error == YAML_READER_ERROR)
                 problem_error(p, whole_file, "", "is not YAML: %s", what);
         else if (tab_near(text, len, at, &tab))
                 problem_error(p, tab, "", "a tab; YAML is indented with spaces");
-        else if (strcmp(what, "found undefined alias") == 0)
-                problem_error(p, at, "", "an alias (*name); anchors and aliases are not supported: write it out (or quote the text)");
         else
-                problem_error(p, at, "", "is not YAML: %s%s%s", y->context ? y->context : "", y->context ? ", " : "", what);
+                problem_error(p, at, "", "is not YAML: %s%s%s%s%s", y->context ? y->context : "", y->context ? ", " : "", what,
+                              hint ? "; " : "", hint ? hint : "");
 }
 
 static struct node *make_root(yaml_document_t *doc, struct arena *arena, struct problems *p)

@@ -16,17 +16,17 @@ struct node {
         enum node_kind kind;
         struct place at;
         const struct node *parent;
-        size_t index;         /* in parent */
-        const char *name;     /* the key, when parent is a map */
+        size_t index;     /* in parent */
+        const char *name; /* the key, when parent is a map */
         struct place name_at;
-        const char *raw;      /* scalar: as it stands in the file */
-        const char *text;     /* scalar: with ${ENV} expanded; raw until it has been checked */
-        bool null;            /* scalar: nothing, or ~ */
-        size_t n;             /* list, map */
+        const char *raw;  /* scalar: as it stands in the file */
+        const char *text; /* scalar: with ${ENV} expanded; raw until it has been checked */
+        bool null;        /* scalar: nothing, or ~ */
+        size_t n;         /* list, map */
         struct node **items;
-        bool filled;          /* not in the file: the default */
-        bool bad;             /* an error was reported for it: it is as if it were not there */
-        int64_t num;          /* checked: number, microseconds, bytes, bool, index of the word */
+        bool filled; /* not in the file: the default */
+        bool bad;    /* an error was reported for it: it is as if it were not there */
+        int64_t num; /* checked: number, microseconds, bytes, bool, index of the word */
 };
 
 const char *node_kind_name(enum node_kind k); /* "text" "a list" "a map" */

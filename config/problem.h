@@ -33,8 +33,10 @@ struct problems {
 
 void problems_init(struct problems *p, const char *file);
 void problems_release(struct problems *p);
-void problem_error(struct problems *p, struct place at, const char *path, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
-void problem_warn(struct problems *p, struct place at, const char *path, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+void problem_error(struct problems *p, struct place at, const char *path, const char *fmt, ...)
+        __attribute__((format(printf, 4, 5)));
+void problem_warn(struct problems *p, struct place at, const char *path, const char *fmt, ...)
+        __attribute__((format(printf, 4, 5)));
 /* In the order of their places. */
 void problems_sort(struct problems *p);
 /* A line each: "file:line:column: path: message"; a warning says so before its path. */

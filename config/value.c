@@ -49,7 +49,7 @@ void config_allowed(const struct cfg_key *k, struct buf *out)
                 put_words(out, k->words);
                 break;
         case CFG_LIST:
-                buf_put_str(out, "a list, each ");
+                buf_put_str(out, "a list, each entry ");
                 config_allowed(k->of, out);
                 break;
         case CFG_MAP: buf_put_str(out, "a map"); break;
@@ -131,8 +131,8 @@ static void refuse(struct node *n, const struct cfg_key *k, const char *meant, s
         if (k->type == CFG_TEXT)
                 problem_error(p, n->at, path, "is empty, but text is wanted");
         else /* raw, not text: what came from the environment may be a secret */
-                problem_error(p, n->at, path, "%s is not allowed; it must be %s%s%s%s", problem_quote(p, n->raw), buf_cstr(&allowed),
-                              *meant ? "; did you mean " : "", meant, *meant ? "?" : "");
+                problem_error(p, n->at, path, "%s is not allowed; it must be %s%s%s%s", problem_quote(p, n->raw),
+                              buf_cstr(&allowed), *meant ? "; did you mean " : "", meant, *meant ? "?" : "");
         buf_release(&allowed);
 }
 
@@ -148,7 +148,8 @@ bool config_check_scalar(struct node *n, const struct cfg_key *k, struct arena *
                 return false;
         }
         if (k->type == CFG_WORD && word_index(k->later_words, n->text, &later)) {
-                problem_error(p, n->at, node_path(arena, n), "%s is not supported yet", problem_quote(p, n->raw));
+                problem_error(p, n->at, node_path(arena, n), "%s is not supported yet; use %s", problem_quote(p, n->raw),
+                              k->words[0]);
                 return false;
         }
         struct verdict v = judge(n, k);

@@ -11,7 +11,8 @@ static const char *const own_options[] = {"replication", "application_name", "fa
 
 static bool is_secret(const PQconninfoOption *o)
 {
-        return o->dispchar[0] == '*' || strstr(o->keyword, "password") || strstr(o->keyword, "secret") || strcmp(o->keyword, "scram_client_key") == 0;
+        return o->dispchar[0] == '*' || strstr(o->keyword, "password") || strstr(o->keyword, "secret") ||
+               strcmp(o->keyword, "scram_client_key") == 0;
 }
 
 static const char *value_of(const PQconninfoOption *list, const char *keyword)
@@ -93,8 +94,8 @@ static enum status read_hosts(const char *hosts, const char *ports, struct arena
         return ST_OK;
 }
 
-static enum status read_options(const PQconninfoOption *list, const PQconninfoOption *standard, struct arena *a, struct conninfo *out,
-                                struct err *e)
+static enum status read_options(const PQconninfoOption *list, const PQconninfoOption *standard, struct arena *a,
+                                struct conninfo *out, struct err *e)
 {
         for (size_t i = 0; i < sizeof own_options / sizeof *own_options; i++)
                 if (value_of(list, own_options[i]))

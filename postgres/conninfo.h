@@ -13,7 +13,7 @@ struct conninfo {
         size_t nhosts;
         const char *const *hosts; /* "host:port", lower case, libpq's defaults filled in; "service NAME" for a service */
         bool has_password;        /* a secret stands in the string */
-        const char *unknown;      /* on ST_CONFIG: the option libpq does not know, NULL when it is something else or might be a secret */
+        const char *unknown; /* on ST_CONFIG: the option libpq does not know, NULL when it is something else or might be a secret */
 };
 
 /* ST_CONFIG: libpq cannot read it, or it sets something that Pangea sets itself; e says what, without values. */

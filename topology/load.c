@@ -20,8 +20,31 @@ static void check_log(struct build *b)
         if (!min || !all || min->num <= all->num)
                 return;
         const struct node *at = min->filled ? all : min;
-        problem_error(b->p, at->at, node_path(b->arena, at), "min_insync (%d%s) must not be greater than replication (%d%s)", (int)min->num,
-                      min->filled ? ", the default" : "", (int)all->num, all->filled ? ", the default" : "");
+        problem_error(b->p, at->at, node_path(b->arena, at), "min_insync (%d%s) must not be greater than replication (%d%s)",
+                      (int)min->num, min->filled ? ", the default" : "", (int)all->num, all->filled ? ", the default" : "");
+}
+
+/* What Kafka takes as one message unless the region's properties say otherwise, and what a record's head adds to its rows. */
+#define MESSAGE_MAX 1000000
+#define RECORD_HEAD 16384
+
+static void check_record_size(struct build *b)
+{
+        const struct node *group = node_get(b->root, "group"), *max = node_get(group, "max_bytes");
+        for (size_t i = 0; max && i < b->t->nregions; i++) {
+                const struct region *r = &b->t->regions[i];
+                long long message = MESSAGE_MAX;
+                for (size_t k = 0; k < r->kafka.nprops; k++)
+                        if (strcmp(r->kafka.prop_keys[k], "message.max.bytes") == 0)
+                                message = strtoll(r->kafka.prop_values[k], NULL, 10);
+                if (r->role != ROLE_LEADER || max->num + RECORD_HEAD <= message)
+                        continue;
+                problem_error(b->p, max->at, node_path(b->arena, max),
+                              "does not fit into one message of region %s's Kafka (message.max.bytes is %lld); make it smaller, or "
+                              "set message.max.bytes in the region's kafka.properties and allow it in the brokers",
+                              r->name, message);
+                return;
+        }
 }
 
 static void build_limits(struct build *b)
@@ -56,6 +79,7 @@ enum status topology_parse(const char *file, const char *text, size_t len, struc
                 build_limits(&b);
                 build_regions(&b);
                 build_routes(&b);
+                check_record_size(&b);
         }
         problems_sort(p);
         if (p->errors > 0) {

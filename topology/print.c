@@ -17,7 +17,7 @@ struct printer {
         const struct topology *t;
         bool json;
         int depth;
-        bool first;  /* nothing stands in this map or list yet */
+        bool first;   /* nothing stands in this map or list yet */
         bool inline_; /* YAML: the first key of a list's map follows "- " */
 };
 
@@ -172,7 +172,8 @@ static void print_region(struct printer *p, const struct region *r)
         if (r->kafka.nprops > 0) {
                 open_map(p, "properties");
                 for (size_t i = 0; i < r->kafka.nprops; i++)
-                        put_string(p, r->kafka.prop_keys[i], property_is_secret(r->kafka.prop_keys[i]) ? MASK : r->kafka.prop_values[i]);
+                        put_string(p, r->kafka.prop_keys[i],
+                                   property_is_secret(r->kafka.prop_keys[i]) ? MASK : r->kafka.prop_values[i]);
                 close_map(p);
         }
         close_map(p);

@@ -22,12 +22,14 @@ static void refuse_conninfo(struct build *b, const struct node *n, const struct 
         const char *const *options;
         /* what came from the environment may be a secret, whatever it is */
         if (c->unknown && strcmp(n->raw, n->text) != 0) {
-                problem_error(b->p, n->at, path(b, n), "libpq cannot read it once its ${NAME}s are expanded; write key=value pairs, or a URI");
+                problem_error(b->p, n->at, path(b, n),
+                              "libpq cannot read it once its ${NAME}s are expanded; write key=value pairs, or a URI");
                 return;
         }
         for (size_t i = 0, count = c->unknown ? pg_conninfo_options(b->arena, &options) : 0; i < count; i++)
                 suggest_offer(&s, options[i]);
-        problem_error(b->p, n->at, path(b, n), "%s%s%s%s", e->msg, s.best ? "; did you mean " : "", s.best ? s.best : "", s.best ? "?" : "");
+        problem_error(b->p, n->at, path(b, n), "%s%s%s%s", e->msg, s.best ? "; did you mean " : "", s.best ? s.best : "",
+                      s.best ? "?" : "");
 }
 
 static void build_postgres(struct build *b, const struct node *region, struct region *r, struct conninfo *c)
@@ -67,8 +69,10 @@ static void refuse_shared_databases(struct build *b, const struct node *regions,
                 const char *host = NULL;
                 for (size_t j = 0; j < i && n && !host; j++)
                         if (share_database(&found[i], &found[j], &host))
-                                problem_error(b->p, n->at, path(b, n), "is the database of region %s too (%s at %s); each region has its own",
-                                              regions->items[j]->name, problem_quote(b->p, found[i].dbname), *host == ':' ? "the local socket" : host);
+                                problem_error(b->p, n->at, path(b, n),
+                                              "is the database of region %s too (%s at %s); each region has its own",
+                                              regions->items[j]->name, problem_quote(b->p, found[i].dbname),
+                                              *host == ':' ? "the local socket" : host);
         }
 }
 
@@ -110,34 +114,6 @@ static const char *join_brokers(struct build *b, const struct node *list)
         return all;
 }
 
-/* Set by Pangea: the guarantees stand on them. */
-static bool property_is_own(const char *key)
-{
-        static const char *const own[] = {"bootstrap.servers",
-                                          "metadata.broker.list",
-                                          "client.id",
-                                          "group.id",
-                                          "group.instance.id",
-                                          "enable.idempotence",
-                                          "enable.gapless.guarantee",
-                                          "transactional.id",
-                                          "acks",
-                                          "request.required.acks",
-                                          "message.timeout.ms",
-                                          "delivery.timeout.ms",
-                                          "auto.offset.reset",
-                                          "enable.auto.commit",
-                                          "auto.commit.enable",
-                                          "enable.auto.offset.store",
-                                          "allow.auto.create.topics",
-                                          "partitioner",
-                                          "isolation.level"};
-        for (size_t i = 0; i < sizeof own / sizeof *own; i++)
-                if (strcmp(own[i], key) == 0)
-                        return true;
-        return false;
-}
-
 /* "sasl.password_file: f" gives sasl.password what f holds; *value is NULL after an error. Other keys are taken as they are. */
 static void resolve_property(struct build *b, const struct node *n, const char **key, const char **value)
 {
@@ -163,16 +139,13 @@ static void resolve_property(struct build *b, const struct node *n, const char *
 static void check_property(struct build *b, const struct node *n, const char *key, const char *value)
 {
         struct err e;
-        if (property_is_own(key)) {
-                problem_error(b->p, n->name_at, path(b, n), "is set by Pangea itself; remove it");
-                return;
-        }
         if (kafka_check_property(key, value, &e) == ST_OK)
                 return;
         if (strcmp(n->raw, value) != 0 && strstr(e.msg, value)) /* from the environment or a file */
-                problem_error(b->p, n->at, path(b, n), "librdkafka refuses this value (not shown: it does not stand in this file)");
+                problem_error(b->p, n->name_at, path(b, n),
+                              "librdkafka refuses this value (not shown: it does not stand in this file)");
         else
-                problem_error(b->p, n->at, path(b, n), "%s", e.msg);
+                problem_error(b->p, n->name_at, path(b, n), "%s", e.msg);
 }
 
 static void build_kafka(struct build *b, const struct node *region, struct region *r)
@@ -231,8 +204,10 @@ static void check_slot_name(struct build *b, const struct node *n)
 {
         size_t len = strlen("pangea__") + strlen(b->t->cluster) + strlen(n->name);
         if (len > PG_NAME_MAX)
-                problem_error(b->p, n->name_at, path(b, n), "makes a slot name pangea_<cluster>_<region> of %zu bytes, PostgreSQL has at most %d; "
-                              "shorten it or the cluster's name", len, PG_NAME_MAX);
+                problem_error(b->p, n->name_at, path(b, n),
+                              "makes a slot name pangea_<cluster>_<region> of %zu bytes, PostgreSQL has at most %d; "
+                              "shorten it or the cluster's name",
+                              len, PG_NAME_MAX);
 }
 
 /* Origins are cluster-wide in PostgreSQL: us_a reading b and us reading a_b would share pangea_shop_us_a_b. */
@@ -250,10 +225,11 @@ static void refuse_equal_origins(struct build *b, const struct node *regions)
                                 const struct node *at = node_get(regions, s->name[j]);
                                 size_t len = (size_t)snprintf(other, sizeof other, "%s_%s", s->name[j] + n + 1, s->name[x]);
                                 if (at && regset_find(s, other, len).i != REGION_NONE.i)
-                                        problem_error(b->p, at->name_at, path(b, at),
-                                                      "reading %s here and reading %s in %s would share the replication origin pangea_%s_%s_%s; "
-                                                      "choose names that cannot be joined to the same text",
-                                                      s->name[x], other, s->name[i], b->t->cluster, s->name[j], s->name[x]);
+                                        problem_error(
+                                                b->p, at->name_at, path(b, at),
+                                                "reading %s here and reading %s in %s would share the replication origin pangea_%s_%s_%s; "
+                                                "choose names that cannot be joined to the same text",
+                                                s->name[x], other, s->name[i], b->t->cluster, s->name[j], s->name[x]);
                         }
                 }
 }
@@ -264,7 +240,8 @@ static void check_leaders(struct build *b, const struct node *regions)
                 if (b->t->regions[i].role == ROLE_LEADER)
                         return;
         if (b->t->nregions > 0 && b->names_known)
-                problem_error(b->p, regions->name_at, path(b, regions), "no region is a leader, so nothing could ever be written; "
+                problem_error(b->p, regions->name_at, path(b, regions),
+                              "no region is a leader, so nothing could ever be written; "
                               "give one of them role: leader");
 }
 

@@ -37,8 +37,8 @@ static uint32_t everyone(const struct topology *t)
 static const char *names_of(struct build *b, uint32_t bits)
 {
         const char *all = "";
-        for (uint8_t i = 0; i < b->t->names.n; i++)
-                if (bits & region_bit((region_id){i}))
+        for (unsigned i = 0; i < b->t->names.n; i++)
+                if (bits & region_bit((region_id){(uint8_t)i}))
                         all = arena_printf(b->arena, "%s%s%s", all, *all ? ", " : "", b->t->names.name[i]);
         return all;
 }
@@ -84,8 +84,8 @@ static void refuse_followers(struct build *b, struct making *m)
                 const struct node *n = list->items[i];
                 region_id id = n->bad ? REGION_NONE : regset_find(&b->t->names, n->text, strlen(n->text));
                 if (id.i != REGION_NONE.i && b->t->regions[id.i].role == ROLE_FOLLOWER) {
-                        problem_error(b->p, n->at, path(b, n), "%s is a follower, which writes nothing of its own; only leaders can be in from",
-                                      n->text);
+                        problem_error(b->p, n->at, path(b, n),
+                                      "%s is a follower, which writes nothing of its own; only leaders can be in from", n->text);
                         m->bad = true;
                 }
         }
@@ -148,11 +148,14 @@ static void check_writers(struct build *b, const struct making *m)
         for (size_t i = 0; i < sizeof filters / sizeof *filters; i++) {
                 const struct node *n = node_get(m->node, filters[i]);
                 if (n && several)
-                        problem_error(b->p, n->name_at, path(b, n), "these tables are written by %s; a filter is for tables with one writing leader: "
-                                      "name it with from: [..], or remove the filter", names_of(b, writers));
+                        problem_error(b->p, n->name_at, path(b, n),
+                                      "these tables are written by %s; a filter is for tables with one writing leader: "
+                                      "name it with from: [..], or remove the filter",
+                                      names_of(b, writers));
         }
         if (several && (writers & ~m->r.to))
-                problem_error(b->p, to->at, path(b, to), "%s %s missing; a table that several leaders write (%s) goes between all of them",
+                problem_error(b->p, to->at, path(b, to),
+                              "%s %s missing; a table that several leaders write (%s) goes between all of them",
                               names_of(b, writers & ~m->r.to), (writers & ~m->r.to) & ((writers & ~m->r.to) - 1) ? "are" : "is",
                               names_of(b, writers));
         else if (!several && to && from && !(m->r.to & ~writers))
@@ -182,6 +185,19 @@ static bool filtered(const struct route *r)
         return r->where || r->ncolumns;
 }
 
+/* Where a pattern stands, from its place alone: entries that were refused are not among the patterns. */
+static const char *pattern_path(struct build *b, const struct table_pattern *t)
+{
+        const struct node *routes = node_get(b->root, "routes");
+        for (size_t i = 0; routes && i < routes->n; i++) {
+                const struct node *list = node_get(routes->items[i], "tables");
+                for (size_t j = 0; list && j < list->n; j++)
+                        if (list->items[j]->at.line == t->line && list->items[j]->at.column == t->column)
+                                return path(b, list->items[j]);
+        }
+        return "routes";
+}
+
 /* A pattern that stands in two routes (or twice in one): which of them is meant? There is one log, so there can be one filter. */
 static void refuse_twice(struct build *b, const struct route *routes, size_t n)
 {
@@ -197,7 +213,7 @@ static void refuse_twice(struct build *b, const struct route *routes, size_t n)
                                 continue;
                         }
                         bool filters = first != &routes[i] && (filtered(first) || filtered(&routes[i]));
-                        problem_error(b->p, (struct place){t->line, t->column}, arena_printf(b->arena, "routes[%zu].tables", i),
+                        problem_error(b->p, (struct place){t->line, t->column}, pattern_path(b, t),
                                       "%s stands in the route of line %d already; %s", text, first->line,
                                       filters ? "a table cannot have two different filters, because its leader has one log"
                                               : "a table has one route: put them together");
@@ -216,9 +232,11 @@ static void warn_hidden(struct build *b, const struct route *routes, size_t n)
                                         if (routes[k].tables[l].wildcard && pattern_match(&routes[k].tables[l], t->schema, t->name))
                                                 by = &routes[k].tables[l];
                         if (by && strcmp(pattern_str(b->arena, t), pattern_str(b->arena, by)) != 0)
-                                problem_warn(b->p, (struct place){t->line, t->column}, arena_printf(b->arena, "routes[%zu].tables", i),
-                                             "%s has no effect: the last wildcard that matches wins, and %s in line %d matches all of it; "
-                                             "put the wider one first", pattern_str(b->arena, t), pattern_str(b->arena, by), by->line);
+                                problem_warn(
+                                        b->p, (struct place){t->line, t->column}, pattern_path(b, t),
+                                        "%s has no effect: the last wildcard that matches wins, and %s in line %d matches all of it; "
+                                        "put the wider one first",
+                                        pattern_str(b->arena, t), pattern_str(b->arena, by), by->line);
                 }
 }
 

@@ -17,8 +17,8 @@ static const struct cfg_key name = {.type = CFG_NAME, .min = 1, .max = REGION_NA
 static const char *const versions[] = {"1", NULL};
 static const char *const roles[] = {"leader", "follower", NULL};
 static const char *const rules[] = {"last_write_wins", NULL};
-static const char *const later_rules[] = {"first_write_wins", "region_priority", "greatest", "least", "column_merge",
-                                          "sql",              "plugin",          "manual",   NULL};
+static const char *const later_rules[] = {"first_write_wins", "region_priority", "greatest", "least", "column_merge", "sql",
+                                          "plugin",           "manual",          NULL};
 
 static const struct cfg_key postgres_keys[] = {
         {.name = "conninfo",
@@ -159,7 +159,7 @@ static const struct cfg_key group_keys[] = {
          .standard = "900kB",
          .min = KB,
          .max = 8 * MB,
-         .doc = "Size of one Kafka record; larger transactions travel in chunks. Above 1MB the brokers must allow it."},
+         .doc = "Size of one Kafka record; larger transactions travel in chunks. More than 900kB needs `message.max.bytes` in every leader's properties and in its brokers."},
         {.name = NULL},
 };
 
@@ -216,9 +216,18 @@ const struct cfg_key topology_keys[] = {
          .max = 1000,
          .of = &route,
          .doc = "Which tables go from which regions to which. Default: every table of every leader to every region."},
-        {.name = "links", .type = CFG_LIST, .later = true, .max = 1000, .of = &link, .doc = "Mirrors of logs, and who reads which."},
+        {.name = "links",
+         .type = CFG_LIST,
+         .later = true,
+         .max = 1000,
+         .of = &link,
+         .doc = "Mirrors of logs, and who reads which."},
         {.name = "conflicts", .type = CFG_MAP, .of = conflict_keys, .doc = "Conflicts and their history."},
-        {.name = "durability", .type = CFG_MAP, .later = true, .of = durability_keys, .doc = "Commits that wait for other regions."},
+        {.name = "durability",
+         .type = CFG_MAP,
+         .later = true,
+         .of = durability_keys,
+         .doc = "Commits that wait for other regions."},
         {.name = "clock", .type = CFG_MAP, .of = clock_keys, .doc = "Limits on clocks."},
         {.name = "group", .type = CFG_MAP, .of = group_keys, .doc = "Size of what is published and applied as one."},
         {.name = "log", .type = CFG_MAP, .of = log_keys, .doc = "The Kafka topics."},

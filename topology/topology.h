@@ -92,8 +92,8 @@ bool topology_multi_writer(const struct topology *t, const char *schema, const c
 
 /* ---- names, DESIGN 4.1 and 9 ---- */
 /* Each writes into buf (size bytes) and returns it. */
-const char *topology_topic(const struct topology *t, region_id r, char *buf, size_t size);     /* <cluster>.<region>.log */
-const char *topology_slot(const struct topology *t, region_id r, char *buf, size_t size);      /* pangea_<cluster>_<region> */
+const char *topology_topic(const struct topology *t, region_id r, char *buf, size_t size);       /* <cluster>.<region>.log */
+const char *topology_slot(const struct topology *t, region_id r, char *buf, size_t size);        /* pangea_<cluster>_<region> */
 const char *topology_publication(const struct topology *t, region_id r, char *buf, size_t size); /* the same name as the slot */
 const char *topology_origin(const struct topology *t, region_id here, region_id origin, char *buf, size_t size);
 

@@ -1,0 +1,738 @@
+/* topology: what is refused and with which words, which route a table has, what is printed, and that no file brings it down. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "config/document.h"
+#include "topology/build.h"
+#include "topology/topology.h"
+
+#define US "us: {postgres: {conninfo: host=us dbname=shop}, kafka: {brokers: [us:1]}}"
+#define EU "eu: {postgres: {conninfo: host=eu dbname=shop}, kafka: {brokers: [eu:1]}}"
+#define AP "ap: {role: follower, postgres: {conninfo: host=ap dbname=shop}, kafka: {brokers: [ap:1]}}"
+#define HEAD "version: 1\ncluster: shop\nregions:\n"
+/* lines 1 to 6 */
+#define THREE HEAD "  " US "\n  " EU "\n  " AP "\n"
+
+static char *said(const char *text, struct topology **out)
+{
+        struct problems p;
+        struct buf b;
+        problems_init(&p, "t");
+        buf_init(&b, 0);
+        enum status s = topology_parse("t", text, strlen(text), out, &p);
+        assert_int_equal(s, p.errors ? ST_CONFIG : ST_OK);
+        assert_true((s == ST_OK) == (*out != NULL));
+        problems_print(&p, true, &b);
+        char *copy = strdup(buf_cstr(&b));
+        buf_release(&b);
+        problems_release(&p);
+        return copy;
+}
+
+static struct topology *good(const char *text)
+{
+        struct topology *t;
+        char *got = said(text, &t);
+        if (!t)
+                print_error("%s", got);
+        free(got);
+        assert_non_null(t);
+        return t;
+}
+
+static const struct {
+        const char *why, *text, *want;
+} refusals[] = {
+        {"the smallest", HEAD "  " US "\n", ""},
+        {"three regions", THREE, ""},
+        {"nothing that is required", "drain_timeout: 1s\n",
+         "t:1:1: version: is missing; it must be 1\n"
+         "t:1:1: cluster: is missing; it must be a name of a-z, 0-9 and _, at most 54 bytes\n"
+         "t:1:1: regions: is missing; it must be a map of names (a-z, 0-9 and _, at most 31 bytes)\n"},
+        {"another version", "version: 2\ncluster: shop\nregions:\n  " US "\n",
+         "t:1:10: version: \"2\" is not allowed; it must be 1\n"},
+        {"a cluster's name", "version: 1\ncluster: My-Shop\nregions:\n  " US "\n",
+         "t:2:10: cluster: \"My-Shop\" is not allowed; it must be a name of a-z, 0-9 and _, at most 54 bytes\n"},
+        {"no regions", "version: 1\ncluster: shop\nregions: {}\n", "t:3:10: regions: is empty, but 1 or more are wanted\n"},
+        {"an empty region", HEAD "  us: {}\n",
+         "t:4:3: regions.us.postgres: is missing; it must be a map\n"
+         "t:4:3: regions.us.kafka: is missing; it must be a map\n"},
+        {"a region without conninfo and brokers", HEAD "  us: {postgres: {}, kafka: {}}\n",
+         "t:4:8: regions.us.postgres.conninfo: is missing; it must be text\n"
+         "t:4:22: regions.us.kafka.brokers: is missing; it must be a list, each entry text\n"},
+        {"a region's name", HEAD "  us-east: {postgres: {conninfo: host=a}, kafka: {brokers: [a:1]}}\n",
+         "t:4:3: regions.us-east: the name is not allowed; a name is of a-z, 0-9 and _, at most 31 bytes\n"},
+        {"a role", HEAD "  us: {role: laeder, postgres: {conninfo: host=a}, kafka: {brokers: [a:1]}}\n",
+         "t:4:14: regions.us.role: \"laeder\" is not allowed; it must be one of leader, follower; did you mean leader?\n"},
+        {"no leader", HEAD "  " AP "\n",
+         "t:3:1: regions: no region is a leader, so nothing could ever be written; give one of them role: leader\n"},
+        {"the slot's name is too long",
+         "version: 1\ncluster: a234567890123456789012345678901234567890\nregions:\n"
+         "  b234567890123456: {postgres: {conninfo: host=a}, kafka: {brokers: [a:1]}}\n",
+         "t:4:3: regions.b234567890123456: makes a slot name pangea_<cluster>_<region> of 64 bytes, PostgreSQL has at most 63; shorten it or the "
+         "cluster's name\n"},
+        {"the slot's name just fits",
+         "version: 1\ncluster: a23456789012345678901234567890123456789\nregions:\n"
+         "  b234567890123456: {postgres: {conninfo: host=a}, kafka: {brokers: [a:1]}}\n",
+         ""},
+        {"names that join to one origin",
+         HEAD "  a: {postgres: {conninfo: dbname=a}, kafka: {brokers: [a:1]}}\n"
+              "  a_b: {postgres: {conninfo: dbname=b}, kafka: {brokers: [a:1]}}\n"
+              "  c: {postgres: {conninfo: dbname=c}, kafka: {brokers: [a:1]}}\n"
+              "  b_c: {postgres: {conninfo: dbname=d}, kafka: {brokers: [a:1]}}\n",
+         "t:5:3: regions.a_b: reading c here and reading b_c in a would share the replication origin pangea_shop_a_b_c; choose names that cannot be "
+         "joined to the same text\n"},
+
+        /* databases */
+        {"two regions, one database",
+         HEAD "  " US "\n  eu: {postgres: {conninfo: port=5432 user=x host=US dbname=shop}, kafka: {brokers: [e:1]}}\n",
+         "t:5:29: regions.eu.postgres.conninfo: is the database of region us too (\"shop\" at us:5432); each region has its own\n"},
+        {"the same as URI", HEAD "  " US "\n  eu: {postgres: {conninfo: 'postgresql://x@us/shop'}, kafka: {brokers: [e:1]}}\n",
+         "t:5:29: regions.eu.postgres.conninfo: is the database of region us too (\"shop\" at us:5432); each region has its own\n"},
+        {"one of several hosts", HEAD "  " US "\n  eu: {postgres: {conninfo: 'host=eu,us dbname=shop'}, kafka: {brokers: [e:1]}}\n",
+         "t:5:29: regions.eu.postgres.conninfo: is the database of region us too (\"shop\" at us:5432); each region has its own\n"},
+        {"another port is another database",
+         HEAD "  " US "\n  eu: {postgres: {conninfo: host=us dbname=shop port=5433}, kafka: {brokers: [e:1]}}\n", ""},
+        {"another name is another database",
+         HEAD "  " US "\n  eu: {postgres: {conninfo: host=us dbname=shop2}, kafka: {brokers: [e:1]}}\n", ""},
+        {"a misspelt option", HEAD "  us: {postgres: {conninfo: host=us dbnaem=shop}, kafka: {brokers: [a:1]}}\n",
+         "t:4:29: regions.us.postgres.conninfo: libpq knows no option dbnaem; did you mean dbname?\n"},
+        {"an unquoted password is never shown",
+         HEAD "  us: {postgres: {conninfo: host=us password=my geheim}, kafka: {brokers: [a:1]}}\n",
+         "t:4:29: regions.us.postgres.conninfo: a word without \"=\"; write key=value pairs, and values with blanks as key='a b'\n"},
+        {"nor when it looks like an option", HEAD "  us: {postgres: {conninfo: password=my geheim=x}, kafka: {brokers: [a:1]}}\n",
+         "t:4:29: regions.us.postgres.conninfo: libpq cannot read it: invalid connection option ..\n"},
+        {"nor when it came from the environment",
+         HEAD "  us: {postgres: {conninfo: 'host=x ${PANGEA_TEST_SECRET}=1'}, kafka: {brokers: [a:1]}}\n",
+         "t:4:29: regions.us.postgres.conninfo: libpq cannot read it once its ${NAME}s are expanded; write key=value pairs, or a URI\n"},
+        {"a password in the file", HEAD "  us: {postgres: {conninfo: host=us password=geheim}, kafka: {brokers: [a:1]}}\n",
+         "t:4:29: warning: regions.us.postgres.conninfo: holds a password; password_file keeps it out of this file\n"},
+        {"what Pangea sets", HEAD "  us: {postgres: {conninfo: host=us replication=database}, kafka: {brokers: [a:1]}}\n",
+         "t:4:29: regions.us.postgres.conninfo: replication is set by Pangea itself; remove it\n"},
+        {"ports that do not fit hosts", HEAD "  us: {postgres: {conninfo: 'host=a,b,c port=1,2'}, kafka: {brokers: [a:1]}}\n",
+         "t:4:29: regions.us.postgres.conninfo: 3 hosts but 2 ports; give one port, or one for each host\n"},
+        {"a port that is none", HEAD "  us: {postgres: {conninfo: host=a port=70000}, kafka: {brokers: [a:1]}}\n",
+         "t:4:29: regions.us.postgres.conninfo: port is not a number from 1 to 65535\n"},
+
+        /* Kafka */
+        {"brokers",
+         HEAD
+         "  us: {postgres: {conninfo: host=us}, kafka: {brokers: [a, 'a b:1', 'a:0', 'a:1:2', 'SSL://a:9', '[::1]:9', 'a,b:1', ':1']}}\n",
+         "t:4:60: regions.us.kafka.brokers[1]: \"a b:1\" is no broker; write host:port, such as kafka-0.us:9092\n"
+         "t:4:69: regions.us.kafka.brokers[2]: \"a:0\" is no broker; write host:port, such as kafka-0.us:9092\n"
+         "t:4:76: regions.us.kafka.brokers[3]: \"a:1:2\" is no broker; write host:port, such as kafka-0.us:9092\n"
+         "t:4:109: regions.us.kafka.brokers[6]: \"a,b:1\" is no broker; write host:port, such as kafka-0.us:9092\n"
+         "t:4:118: regions.us.kafka.brokers[7]: \":1\" is no broker; write host:port, such as kafka-0.us:9092\n"},
+        {"a secret property from a file that is not there",
+         HEAD "  us: {postgres: {conninfo: host=us}, kafka: {brokers: [a:1], properties: {sasl.password_file: /nowhere}}}\n",
+         "t:4:96: regions.us.kafka.properties.sasl.password_file: /nowhere: cannot be opened: No such file or directory\n"},
+        {"a property that is a list",
+         HEAD "  us: {postgres: {conninfo: host=us}, kafka: {brokers: [a:1], properties: {debug: [a]}}}\n",
+         "t:4:83: regions.us.kafka.properties.debug: is a list, but text is wanted\n"},
+
+        /* not built yet */
+        {"what is not built yet",
+         THREE "links: [{log: us, at: eu, mirror: true}]\n"
+               "conflicts:\n  default: manual\n  tables: {public.a: {resolver: greatest}}\n"
+               "durability: {quorum: 1}\n",
+         "t:7:1: links: is not supported yet; remove it\n"
+         "t:9:12: conflicts.default: \"manual\" is not supported yet; use last_write_wins\n"
+         "t:10:3: conflicts.tables: is not supported yet; remove it\n"
+         "t:11:1: durability: is not supported yet; remove it\n"},
+        {"nor these",
+         HEAD "  us: {postgres: {conninfo: host=us, wait_for_standbys: [a]}, kafka: {brokers: [a:1]}, http: {listen: x}}\n",
+         "t:4:38: regions.us.postgres.wait_for_standbys: is not supported yet; remove it\n"
+         "t:4:88: regions.us.http: is not supported yet; remove it\n"},
+
+        /* routes */
+        {"routes that fit",
+         THREE "routes:\n- tables: [public.*]\n- {tables: [public.audit], from: [us], to: [eu], where: a > 1, columns: [id, a]}\n"
+               "- {tables: [public.h], insert_only: true}\n",
+         ""},
+        {"no routes in routes", THREE "routes: []\n", "t:7:9: routes: is empty, but 1 or more are wanted\n"},
+        {"a route without tables", THREE "routes: [{from: [us]}]\n",
+         "t:7:10: routes[0].tables: is missing; it must be a list, each entry text\n"},
+        {"unknown regions", THREE "routes: [{tables: [public.a], from: [uss], to: [eu, eux, us]}]\n",
+         "t:7:38: routes[0].from[0]: there is no region \"uss\"; the regions are ap, eu, us; did you mean us?\n"
+         "t:7:53: routes[0].to[1]: there is no region \"eux\"; the regions are ap, eu, us; did you mean eu?\n"},
+        {"an unknown region is not said when a region's name is wrong",
+         HEAD "  " US
+              "\n  EU: {postgres: {conninfo: host=eu}, kafka: {brokers: [e:1]}}\nroutes: [{tables: [public.a], from: [eu]}]\n",
+         "t:5:3: regions.EU: the name is not allowed; a name is of a-z, 0-9 and _, at most 31 bytes\n"},
+        {"a region twice", THREE "routes: [{tables: [public.a], from: [us, us], to: [eu]}]\n",
+         "t:7:42: routes[0].from[1]: stands here a second time\n"},
+        {"a follower writes nothing", THREE "routes: [{tables: [public.a], from: [us, ap]}]\n",
+         "t:7:42: routes[0].from[1]: ap is a follower, which writes nothing of its own; only leaders can be in from\n"},
+        {"where with several writers", THREE "routes: [{tables: [public.a], where: x > 1}]\n",
+         "t:7:31: routes[0].where: these tables are written by eu, us; a filter is for tables with one writing leader: name it with from: [..], or "
+         "remove the filter\n"},
+        {"columns with several writers, by a wildcard", THREE "routes: [{tables: [public.*], from: [eu, us], columns: [id]}]\n",
+         "t:7:47: routes[0].columns: these tables are written by eu, us; a filter is for tables with one writing leader: name it with from: [..], or "
+         "remove the filter\n"},
+        {"a filter by a wildcard with one writer", THREE "routes: [{tables: [public.*], from: [eu], where: x > 1}]\n", ""},
+        {"a filter without from, when there is one leader",
+         HEAD "  " US "\n  " AP "\nroutes: [{tables: [public.*], where: x > 1}]\n", ""},
+        {"several writers, one of them not in to", THREE "routes: [{tables: [public.a], to: [eu, ap]}]\n",
+         "t:7:35: routes[0].to: us is missing; a table that several leaders write (eu, us) goes between all of them\n"},
+        {"several writers, none of them in to", THREE "routes: [{tables: [public.a], to: [ap]}]\n",
+         "t:7:35: routes[0].to: eu, us are missing; a table that several leaders write (eu, us) goes between all of them\n"},
+        {"a route that leads nowhere", THREE "routes: [{tables: [public.a], from: [us], to: [us]}]\n",
+         "t:7:47: routes[0].to: leads nowhere: us is where the changes come from\n"},
+        {"a literal table in two routes", THREE "routes:\n- tables: [public.a, public.b]\n- tables: [public.b]\n",
+         "t:9:12: routes[1].tables[0]: public.b stands in the route of line 8 already; a table has one route: put them together\n"},
+        {"a literal table twice in one route", THREE "routes:\n- tables: [public.a, public.a]\n",
+         "t:8:22: routes[0].tables[1]: public.a stands in the route of line 8 already; a table has one route: put them together\n"},
+        {"two different filters",
+         THREE "routes:\n- {tables: [public.b], from: [us], where: x > 1}\n- {tables: [public.b], from: [us], where: x > 2}\n",
+         "t:9:13: routes[1].tables[0]: public.b stands in the route of line 8 already; a table cannot have two different filters, because its leader "
+         "has one log\n"},
+        {"a wildcard twice", THREE "routes:\n- tables: [public.*]\n- {tables: [public.*], insert_only: true}\n",
+         "t:9:13: routes[1].tables[0]: public.* stands in the route of line 8 already; a table has one route: put them together\n"},
+        {"a wildcard that a later one hides", THREE "routes:\n- tables: [public.log_*]\n- {tables: [public.*]}\n",
+         "t:8:12: warning: routes[0].tables[0]: public.log_* has no effect: the last wildcard that matches wins, and public.* in line 9 matches all of "
+         "it; put the wider one first\n"},
+        {"the wide one first", THREE "routes:\n- tables: ['*.*']\n- {tables: [public.*]}\n- {tables: [public.log_*]}\n", ""},
+        {"names of tables",
+         THREE
+         "routes: [{tables: [accounts, a.b.c, 'a b.c', pg_catalog.pg_class, pangea.meta, information_schema.x, 'a.\"b', '.a']}]\n",
+         "t:7:20: routes[0].tables[0]: \"accounts\" has no schema; a table is written schema.table, such as public.accounts\n"
+         "t:7:30: routes[0].tables[1]: \"a.b.c\" is no table; a table is written schema.table or \"my schema\".\"my.table\", with * for any text\n"
+         "t:7:37: routes[0].tables[2]: \"a b.c\" is no table; a table is written schema.table or \"my schema\".\"my.table\", with * for any text\n"
+         "t:7:46: routes[0].tables[3]: \"pg_catalog.pg_class\" is in a schema of PostgreSQL or of Pangea itself, which are not replicated\n"
+         "t:7:67: routes[0].tables[4]: \"pangea.meta\" is in a schema of PostgreSQL or of Pangea itself, which are not replicated\n"
+         "t:7:80: routes[0].tables[5]: \"information_schema.x\" is in a schema of PostgreSQL or of Pangea itself, which are not replicated\n"
+         "t:7:102: routes[0].tables[6]: \"a.\"b\" is no table; a table is written schema.table or \"my schema\".\"my.table\", with * for any text\n"
+         "t:7:110: routes[0].tables[7]: \".a\" is no table; a table is written schema.table or \"my schema\".\"my.table\", with * for any text\n"},
+        {"columns", THREE "routes: [{tables: [public.a], from: [us], columns: [a, a, '']}]\n",
+         "t:7:56: routes[0].columns[1]: stands here a second time\n"
+         "t:7:59: routes[0].columns[2]: is empty, but text is wanted\n"},
+
+        /* limits */
+        {"min_insync above replication", THREE "log: {replication: 2, min_insync: 3}\n",
+         "t:7:35: log.min_insync: min_insync (3) must not be greater than replication (2)\n"},
+        {"the default min_insync above replication", THREE "log: {replication: 1}\n",
+         "t:7:20: log.replication: min_insync (2, the default) must not be greater than replication (1)\n"},
+        {"a group larger than a message", THREE "group: {max_bytes: 1MB}\n",
+         "t:7:20: group.max_bytes: does not fit into one message of region eu's Kafka (message.max.bytes is 1000000); make it smaller, or set "
+         "message.max.bytes in the region's kafka.properties and allow it in the brokers\n"},
+        {"ranges",
+         THREE
+         "clock: {max_skew: 2d}\ngroup: {max_rows: 0, max_bytes: 9MB}\nlog: {retention: 0s}\ndrain_timeout: 2h\nconflicts: {keep: 90}\n",
+         "t:7:19: clock.max_skew: \"2d\" is not allowed; it must be a duration from 1ms to 1d (ms s min h d)\n"
+         "t:8:19: group.max_rows: \"0\" is not allowed; it must be a whole number from 1 to 100000\n"
+         "t:8:33: group.max_bytes: \"9MB\" is not allowed; it must be a size from 1kB to 8MB (B kB MB GB)\n"
+         "t:9:18: log.retention: \"0s\" is not allowed; it must be a duration from 1s to 36500d (ms s min h d)\n"
+         "t:10:16: drain_timeout: \"2h\" is not allowed; it must be a duration from 100ms to 1h (ms s min h d)\n"
+         "t:11:19: conflicts.keep: \"90\" is not allowed; it must be a duration from 1s to 36500d (ms s min h d); did you mean 90s?\n"},
+        {"unknown keys on each level",
+         HEAD
+         "  us: {rol: leader, postgres: {conninfo: host=us, passwordfile: x}, kafka: {brokers: [a:1], propertys: {}}}\n"
+         "routes: [{table: [public.a], tables: [public.a]}]\nclock: {skew: 1s}\ngroup: {rows: 1}\nlog: {min_insink: 1}\nconflicts: {kep: 1d}\n",
+         "t:4:8: regions.us.rol: is no key of this map; allowed are role, postgres, kafka; did you mean role?\n"
+         "t:4:51: regions.us.postgres.passwordfile: is no key of this map; allowed are conninfo, password_file; did you mean password_file?\n"
+         "t:4:93: regions.us.kafka.propertys: is no key of this map; allowed are brokers, properties; did you mean properties?\n"
+         "t:5:11: routes[0].table: is no key of this map; allowed are tables, from, to, where, columns, insert_only; did you mean tables?\n"
+         "t:6:9: clock.skew: is no key of this map; allowed are max_skew\n"
+         "t:7:9: group.rows: is no key of this map; allowed are max_rows, max_bytes\n"
+         "t:8:7: log.min_insink: is no key of this map; allowed are replication, min_insync, retention; did you mean min_insync?\n"
+         "t:9:13: conflicts.kep: is no key of this map; allowed are default, keep; did you mean keep?\n"},
+};
+
+static void every_fault_has_its_message(void **state)
+{
+        (void)state;
+        int bad = 0;
+        for (size_t i = 0; i < sizeof refusals / sizeof *refusals; i++) {
+                struct topology *t;
+                char *got = said(refusals[i].text, &t);
+                if (strcmp(got, refusals[i].want) != 0) {
+                        fprintf(stderr, "%s:\nwant %sgot  %s\n", refusals[i].why, refusals[i].want, got);
+                        bad++;
+                }
+                free(got);
+                topology_free(t);
+        }
+        assert_int_equal(bad, 0);
+}
+
+/* The words are librdkafka's, so only the place and that no value is shown are held here. */
+static void properties_are_checked_by_librdkafka(void **state)
+{
+        (void)state;
+        static const struct {
+                const char *property, *where;
+        } t[] = {{"sasl.pasword: geheim", "t:4:76: regions.us.kafka.properties.sasl.pasword: "},
+                 {"security.protocol: geheim", "t:4:76: regions.us.kafka.properties.security.protocol: "},
+                 {"security.protocol: \"${PANGEA_TEST_SECRET}\"", "t:4:76: regions.us.kafka.properties.security.protocol: "},
+                 {"bootstrap.servers: geheim", "t:4:76: regions.us.kafka.properties.bootstrap.servers: "},
+                 {"acks: 1", "t:4:76: regions.us.kafka.properties.acks: "},
+                 {"socket.timeout.ms: 1", "t:4:76: regions.us.kafka.properties.socket.timeout.ms: "}};
+        for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
+                char text[400];
+                struct topology *out;
+                snprintf(text, sizeof text,
+                         HEAD "  us: {postgres: {conninfo: host=us}, kafka: {brokers: [a], properties: {  %s}}}\n", t[i].property);
+                char *got = said(text, &out);
+                assert_null(out);
+                if (strncmp(got, t[i].where, strlen(t[i].where)) != 0 || strstr(got, "geheim"))
+                        fail_msg("%s: %s", t[i].property, got);
+                free(got);
+        }
+}
+
+static void everything_of_the_file_arrives(void **state)
+{
+        (void)state;
+        struct topology *t = good(
+                HEAD
+                "  us: {role: leader, postgres: {conninfo: 'host=us dbname=${PANGEA_TEST_SECRET}', password_file: /run/us},"
+                " kafka: {brokers: ['a:1', b], properties: {socket.timeout.ms: 1234, security.protocol: SSL}}}\n"
+                "  " AP "\n"
+                "routes:\n- {tables: [public.a, 's*.\"x.y\"'], from: [us], to: [ap], where: id > 1, columns: [id, n], insert_only: true}\n"
+                "conflicts: {default: last_write_wins, keep: 1d}\nclock: {max_skew: 7s}\ngroup: {max_rows: 5, max_bytes: 6kB}\n"
+                "log: {replication: 4, min_insync: 3, retention: 2h}\ndrain_timeout: 3s\n");
+        assert_string_equal(t->file, "t");
+        assert_string_equal(t->cluster, "shop");
+        assert_int_equal(t->nregions, 2);
+        assert_string_equal(t->regions[0].name, "ap"); /* ids are the order of the names */
+        assert_int_equal(t->regions[0].role, ROLE_FOLLOWER);
+        const struct region *us = topology_region(t, "us");
+        assert_int_equal(us->id.i, 1);
+        assert_int_equal(us->role, ROLE_LEADER);
+        assert_string_equal(us->conninfo, "host=us dbname=geheim");
+        assert_string_equal(us->password_file, "/run/us");
+        assert_string_equal(us->kafka.brokers, "a:1,b");
+        assert_int_equal(us->kafka.nprops, 2);
+        assert_string_equal(us->kafka.prop_keys[0], "socket.timeout.ms");
+        assert_string_equal(us->kafka.prop_values[0], "1234");
+        assert_null(topology_region(t, "eu"));
+
+        const struct route *r = &t->routes[0];
+        assert_int_equal(t->nroutes, 1);
+        assert_false(t->default_routes);
+        assert_int_equal(r->ntables, 2);
+        assert_string_equal(r->tables[1].schema, "s*");
+        assert_string_equal(r->tables[1].name, "x.y");
+        assert_true(r->tables[1].wildcard && !r->tables[0].wildcard);
+        assert_int_equal(r->from, 2);
+        assert_int_equal(r->to, 1);
+        assert_string_equal(r->where, "id > 1");
+        assert_int_equal(r->ncolumns, 2);
+        assert_string_equal(r->columns[1], "n");
+        assert_true(r->insert_only);
+        assert_int_equal(r->line, 7);
+
+        assert_int_equal(t->conflict_keep_us, INT64_C(86400000000));
+        assert_int_equal(t->max_skew_us, 7000000);
+        assert_int_equal(t->group_max_rows, 5);
+        assert_int_equal(t->group_max_bytes, 6144);
+        assert_int_equal(t->log_replication, 4);
+        assert_int_equal(t->log_min_insync, 3);
+        assert_int_equal(t->log_retention_us, INT64_C(7200000000));
+        assert_int_equal(t->drain_timeout_us, 3000000);
+        topology_free(t);
+}
+
+static void defaults_are_those_of_the_design(void **state)
+{
+        (void)state;
+        struct topology *t = good(THREE);
+        assert_true(t->default_routes);
+        assert_int_equal(t->nroutes, 1);
+        assert_int_equal(t->routes[0].from, 6);
+        assert_int_equal(t->routes[0].to, 7);
+        assert_int_equal(topology_region(t, "us")->role, ROLE_LEADER);
+        assert_int_equal(t->conflict_keep_us, INT64_C(90) * 86400 * 1000000);
+        assert_int_equal(t->max_skew_us, 300000000);
+        assert_int_equal(t->group_max_rows, 1000);
+        assert_int_equal(t->group_max_bytes, 900 * 1024);
+        assert_int_equal(t->log_replication, 3);
+        assert_int_equal(t->log_min_insync, 2);
+        assert_int_equal(t->log_retention_us, INT64_C(7) * 86400 * 1000000);
+        assert_int_equal(t->drain_timeout_us, 10000000);
+        topology_free(t);
+}
+
+static void names_of_what_is_made(void **state)
+{
+        (void)state;
+        struct topology *t = good(THREE);
+        char b[80];
+        region_id eu = topology_region(t, "eu")->id, us = topology_region(t, "us")->id;
+        assert_string_equal(topology_topic(t, eu, b, sizeof b), "shop.eu.log");
+        assert_string_equal(topology_slot(t, eu, b, sizeof b), "pangea_shop_eu");
+        assert_string_equal(topology_publication(t, eu, b, sizeof b), "pangea_shop_eu");
+        assert_string_equal(topology_origin(t, eu, us, b, sizeof b), "pangea_shop_eu_us");
+        topology_free(t);
+}
+
+static void the_right_route_wins(void **state)
+{
+        (void)state;
+        struct topology *t = good(THREE "routes:\n"                                               /* 7 */
+                                        "- tables: [public.exact]\n"                              /* 8 */
+                                        "- tables: [public.*, 'My*.*']\n"                         /* 9 */
+                                        "- {tables: [public.log_*, s.t], from: [us], to: [eu]}\n" /* 10 */
+                                        "- {tables: ['\"a.b\".\"c*\"', public.log_exact]}\n");    /* 11 */
+        static const struct {
+                const char *why, *schema, *name;
+                int line; /* 0: none */
+        } want[] = {
+                {"a literal", "public", "exact", 8},
+                {"a wildcard", "public", "other", 9},
+                {"the last wildcard that matches", "public", "log_x", 10},
+                {"a literal before a wildcard, wherever it stands", "public", "log_exact", 11},
+                {"a star matches nothing too", "public", "log_", 10},
+                {"a dot in quotes", "a.b", "c*", 11},
+                {"a star in quotes is a star", "a.b", "cx", 0},
+                {"case counts", "Public", "other", 0},
+                {"a star in the schema", "MySchema", "x", 9},
+                {"no route names it", "s", "u", 0},
+                {"never PostgreSQL's own", "pg_catalog", "pg_class", 0},
+                {"never Pangea's own", "pangea", "meta", 0},
+        };
+        for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
+                const struct route *r = topology_route(t, want[i].schema, want[i].name);
+                if ((r ? r->line : 0) != want[i].line)
+                        fail_msg("%s: %s.%s has the route of line %d, not %d", want[i].why, want[i].schema, want[i].name,
+                                 r ? r->line : 0, want[i].line);
+        }
+        topology_free(t);
+}
+
+static void the_default_route_takes_all_but_the_catalogs(void **state)
+{
+        (void)state;
+        struct topology *t = good(THREE);
+        assert_non_null(topology_route(t, "any", "Table"));
+        assert_null(topology_route(t, "pangea", "meta"));
+        assert_null(topology_route(t, "pg_toast", "x"));
+        assert_null(topology_route(t, "information_schema", "x"));
+        topology_free(t);
+}
+
+static void who_applies_what(void **state)
+{
+        (void)state;
+        struct topology *t = good(THREE "routes:\n- tables: [public.*]\n- {tables: [public.audit], from: [us], to: [eu]}\n");
+        region_id ap = topology_region(t, "ap")->id, eu = topology_region(t, "eu")->id, us = topology_region(t, "us")->id;
+        const struct {
+                const char *name;
+                region_id from, to;
+                bool want;
+        } c[] = {{"a", us, eu, true},      {"a", eu, us, true},      {"a", us, ap, true},
+                 {"a", ap, us, false},     {"a", us, us, false},     {"audit", us, eu, true},
+                 {"audit", us, ap, false}, {"audit", eu, us, false}, {"a", REGION_NONE, us, false}};
+        for (size_t i = 0; i < sizeof c / sizeof *c; i++)
+                if (topology_applies(t, "public", c[i].name, c[i].from, c[i].to) != c[i].want)
+                        fail_msg("%s from %d to %d", c[i].name, c[i].from.i, c[i].to.i);
+        assert_false(topology_applies(t, "other", "a", us, eu));
+        assert_true(topology_multi_writer(t, "public", "a"));
+        assert_false(topology_multi_writer(t, "public", "audit"));
+        assert_false(topology_multi_writer(t, "other", "a"));
+        assert_int_equal(route_writers(t, topology_route(t, "public", "audit")), 1 << us.i);
+        assert_int_equal(route_writers(t, topology_route(t, "public", "a")), 1 << us.i | 1 << eu.i);
+        topology_free(t);
+}
+
+static void globs(void **state)
+{
+        (void)state;
+        static const struct {
+                const char *glob, *text;
+                bool want;
+        } t[] = {{"*", "", true},           {"*", "abc", true}, {"a*c", "abbc", true}, {"a*c", "abcd", false},
+                 {"*b*", "abc", true},      {"a", "", false},   {"", "", true},        {"", "a", false},
+                 {"a*b*c", "axbxbc", true}, {"a**", "a", true}, {"*ab", "aab", true},  {"*aab", "ab", false}};
+        for (size_t i = 0; i < sizeof t / sizeof *t; i++)
+                if (glob_match(t[i].glob, t[i].text) != t[i].want)
+                        fail_msg("%s against %s", t[i].glob, t[i].text);
+}
+
+/* ---- printing ----------------------------------------------------------------------------------------------------------------- */
+
+static char *printed(const struct topology *t, bool json)
+{
+        struct buf b;
+        buf_init(&b, 0);
+        if (json)
+                topology_print_json(t, &b);
+        else
+                topology_print(t, &b);
+        char *copy = strdup(buf_cstr(&b));
+        buf_release(&b);
+        return copy;
+}
+
+#define ODD                                                                                                                                              \
+        HEAD "  us: {postgres: {conninfo: \"host=us dbname='my shop' user=u\"}, kafka: {brokers: ['[::1]:9'], properties: {client.rack: 'a: \"b\"'}}}\n" \
+             "  eu: {postgres: {conninfo: host=eu}, kafka: {brokers: [e]}}\n"                                                                            \
+             "routes: [{tables: ['*.*']}, {tables: ['a.\"b.c\"'], from: [us], to: [eu], where: \"x = '$${A}'\", columns: ['yes', 'a b']}]\n"
+
+static void what_is_printed_reads_the_same(void **state)
+{
+        (void)state;
+        static const char *const texts[] = {THREE, ODD};
+        for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+                struct topology *t = good(texts[i]);
+                char *first = printed(t, false);
+                struct topology *again = good(first);
+                char *second = printed(again, false);
+                assert_string_equal(first, second);
+                free(first);
+                free(second);
+                topology_free(t);
+                topology_free(again);
+        }
+}
+
+static void the_whole_print(void **state)
+{
+        (void)state;
+        struct topology *t = good(HEAD "  " US "\nlog: {replication: 1, min_insync: 1}\n");
+        char *yaml = printed(t, false), *json = printed(t, true);
+        assert_string_equal(
+                yaml,
+                "version: 1\ncluster: shop\nregions:\n  us:\n    role: leader\n    postgres:\n      conninfo: host=us dbname=shop\n"
+                "    kafka:\n      brokers: [us:1]\nroutes:\n  - tables: [\"*.*\"]\n    from: [us]\n    to: [us]\n"
+                "    insert_only: false\nconflicts:\n  default: last_write_wins\n  keep: 90d\nclock:\n  max_skew: 5min\n"
+                "group:\n  max_rows: 1000\n  max_bytes: 900kB\nlog:\n  replication: 1\n  min_insync: 1\n  retention: 7d\n"
+                "drain_timeout: 10s\n");
+        assert_string_equal(
+                json,
+                "{\"version\":1,\"cluster\":\"shop\",\"regions\":{\"us\":{\"role\":\"leader\",\"postgres\":{\"conninfo\":\"host=us "
+                "dbname=shop\"},\"kafka\":{\"brokers\":[\"us:1\"]}}},\"routes\":[{\"tables\":[\"*.*\"],\"from\":[\"us\"],\"to\":[\"us\"],"
+                "\"insert_only\":false}],\"conflicts\":{\"default\":\"last_write_wins\",\"keep\":\"90d\"},\"clock\":{\"max_skew\":"
+                "\"5min\"},\"group\":{\"max_rows\":1000,\"max_bytes\":\"900kB\"},\"log\":{\"replication\":1,\"min_insync\":1,"
+                "\"retention\":\"7d\"},\"drain_timeout\":\"10s\"}");
+        free(yaml);
+        free(json);
+        topology_free(t);
+}
+
+static void no_secret_is_printed(void **state)
+{
+        (void)state;
+        static const char *const conninfos[] = {
+                "host=us password=geheim dbname=x",    "host=us password='a geheim \\'b' dbname=x",
+                "postgresql://u:geheim@us/x",          "postgresql://us/x?password=geheim",
+                "host=us sslpassword=geheim dbname=x", "host=us dbname=x password=${PANGEA_TEST_SECRET}",
+        };
+        for (size_t i = 0; i < sizeof conninfos / sizeof *conninfos; i++) {
+                char text[800];
+                snprintf(
+                        text, sizeof text,
+                        HEAD
+                        "  us: {postgres: {conninfo: \"%s\"}, kafka: {brokers: [a], properties: {sasl.password: geheim, ssl.key.password: geheim, "
+                        "sasl.oauthbearer.config: geheim, sasl.username: bob}}}\n",
+                        i == 1 ? "host=us password='a geheim' dbname=x" : conninfos[i]);
+                struct topology *t = good(text);
+                for (int json = 0; json < 2; json++) {
+                        char *got = printed(t, json);
+                        if (strstr(got, "geheim") || !strstr(got, "password=****") || !strstr(got, "bob"))
+                                fail_msg("%s: %s", conninfos[i], got);
+                        free(got);
+                }
+                topology_free(t);
+        }
+}
+
+/* ---- files -------------------------------------------------------------------------------------------------------------------- */
+
+static void put_file(const char *name, const char *text)
+{
+        FILE *f = fopen(name, "w");
+        assert_non_null(f);
+        fputs(text, f);
+        fclose(f);
+}
+
+static void secrets_come_from_files_beside_the_topology(void **state)
+{
+        (void)state;
+        char dir[] = "/tmp/pangea-test-XXXXXX", name[100], *password;
+        struct buf errors;
+        struct topology *t;
+        struct err e;
+        assert_non_null(mkdtemp(dir));
+        buf_init(&errors, 0);
+        snprintf(name, sizeof name, "%s/secret", dir);
+        put_file(name, "geh eim\n");
+        snprintf(name, sizeof name, "%s/t.yaml", dir);
+        put_file(name, HEAD "  us: {postgres: {conninfo: host=us, password_file: secret},"
+                            " kafka: {brokers: [a], properties: {sasl.password_file: secret}}}\n"
+                            "  eu: {postgres: {conninfo: host=eu, password_file: nowhere}, kafka: {brokers: [a]}}\n"
+                            "  ap: {postgres: {conninfo: host=ap}, kafka: {brokers: [a]}}\n");
+        assert_int_equal(topology_load(name, &t, &errors), ST_OK);
+        assert_string_equal(buf_cstr(&errors), "");
+        const struct region *us = topology_region(t, "us");
+        assert_string_equal(us->kafka.prop_keys[0], "sasl.password");
+        assert_string_equal(us->kafka.prop_values[0], "geh eim");
+        assert_int_equal(region_password(us, &password, &e), ST_OK);
+        assert_string_equal(password, "geh eim");
+        free(password);
+        assert_int_equal(region_password(topology_region(t, "ap"), &password, &e), ST_OK);
+        assert_null(password);
+        assert_int_equal(region_password(topology_region(t, "eu"), &password, &e), ST_CONFIG);
+        assert_non_null(strstr(e.msg, "regions.eu.postgres.password_file: "));
+        assert_non_null(strstr(e.msg, "/nowhere: cannot be opened"));
+        topology_free(t);
+
+        snprintf(name, sizeof name, "%s/secret", dir);
+        put_file(name, "\n");
+        snprintf(name, sizeof name, "%s/t.yaml", dir);
+        assert_int_equal(topology_load(name, &t, &errors), ST_CONFIG);
+        assert_null(t);
+        assert_non_null(strstr(buf_cstr(&errors), "is empty or holds a 0 byte"));
+        unlink(name);
+        snprintf(name, sizeof name, "%s/secret", dir);
+        unlink(name);
+        rmdir(dir);
+        buf_release(&errors);
+}
+
+static void the_examples_are_accepted(void **state)
+{
+        (void)state;
+        static const char *const files[] = {"deploy/examples/three-regions.yaml", "deploy/examples/one-machine.yaml"};
+        for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+                struct buf errors;
+                struct topology *t;
+                buf_init(&errors, 0);
+                if (topology_load(files[i], &t, &errors) != ST_OK)
+                        fail_msg("%s", buf_cstr(&errors));
+                topology_free(t);
+                buf_release(&errors);
+        }
+}
+
+static void the_documentation_is_the_table(void **state)
+{
+        (void)state;
+        struct buf want, got;
+        struct problems p;
+        buf_init(&want, 0);
+        buf_init(&got, 0);
+        problems_init(&p, "docs/topology.md");
+        topology_print_docs(&want);
+        if (getenv("UPDATE"))
+                put_file("docs/topology.md", buf_cstr(&want));
+        if (!document_read("docs/topology.md", &got, &p))
+                fail_msg("docs/topology.md cannot be read: run the test from the project's root");
+        if (strcmp(buf_cstr(&want), buf_cstr(&got)) != 0)
+                fail_msg("docs/topology.md is not what topology/spec.c says; UPDATE=1 rewrites it");
+        problems_release(&p);
+        buf_release(&want);
+        buf_release(&got);
+}
+
+/* ---- fuzz --------------------------------------------------------------------------------------------------------------------- */
+
+static uint32_t next_random(uint32_t *seed)
+{
+        *seed = *seed * 1664525 + 1013904223;
+        return *seed >> 8;
+}
+
+static void mutate(char *text, size_t *len, size_t max, uint32_t *seed)
+{
+        static const char *const pieces[] = {"*",           "&x ",   "*x",
+                                             "[",           "]",     "{",
+                                             "}",           ": ",    "\n",
+                                             "  ",          "- ",    "\"",
+                                             "'",           "${",    "}",
+                                             "$${A}",       "\t",    "!!str ",
+                                             "?",           "|\n",   ">",
+                                             "#",           "---\n", "...\n",
+                                             "%YAML 1.1\n", "\xff",  "\xe2\x82\xac",
+                                             "~",           "-1",    "99999999999999999999",
+                                             "\\0",         "<<: ",  "us",
+                                             ".",           ","};
+        size_t at = next_random(seed) % (*len + 1);
+        const char *piece = pieces[next_random(seed) % (sizeof pieces / sizeof *pieces)];
+        size_t n = strlen(piece), cut = next_random(seed) % 12;
+        switch (next_random(seed) % 3) {
+        case 0: /* cut some bytes out */
+                cut = cut > *len - at ? *len - at : cut;
+                memmove(text + at, text + at + cut, *len - at - cut);
+                *len -= cut;
+                break;
+        case 1: /* put a piece in */
+                if (*len + n >= max)
+                        break;
+                memmove(text + at + n, text + at, *len - at);
+                memcpy(text + at, piece, n);
+                *len += n;
+                break;
+        case 2: /* any byte */
+                if (at < *len)
+                        text[at] = (char)next_random(seed);
+                break;
+        }
+}
+
+static void no_file_brings_it_down(void **state)
+{
+        (void)state;
+        static const char base[] = THREE
+                "routes:\n- tables: [public.*, '*.*']\n- {tables: [public.audit], from: [us], to: [eu], where: \"a > '${HOME}'\","
+                " columns: [id, a]}\nconflicts: {default: last_write_wins, keep: 90d}\nclock: {max_skew: 5min}\n"
+                "group: {max_rows: 1000, max_bytes: 900kB}\nlog: {replication: 3, min_insync: 2}\ndrain_timeout: 10s\n";
+        uint32_t seed = 7;
+        int accepted = 0;
+        for (int round = 0; round < 4000; round++) {
+                char text[4096];
+                size_t len = sizeof base - 1;
+                memcpy(text, base, len);
+                for (uint32_t n = 1 + next_random(&seed) % 8; n > 0; n--)
+                        mutate(text, &len, sizeof text, &seed);
+                struct problems p;
+                struct topology *t;
+                problems_init(&p, "t");
+                enum status s = topology_parse("t", text, len, &t, &p);
+                assert_true(s == ST_OK || (s == ST_CONFIG && p.n > 0 && !t));
+                if (t) {
+                        free(printed(t, false));
+                        accepted++;
+                }
+                topology_free(t);
+                problems_release(&p);
+        }
+        assert_in_range(accepted, 1, 3999); /* else the mutations are too tame, or too wild */
+}
+
+int main(void)
+{
+        setenv("PANGEA_TEST_SECRET", "geheim", 1);
+        setenv("US_KAFKA_PASSWORD", "geheim", 1);
+        unsetenv("PGHOST");
+        unsetenv("PGPORT");
+        unsetenv("PGDATABASE");
+        unsetenv("PGSERVICE");
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(every_fault_has_its_message),
+                cmocka_unit_test(properties_are_checked_by_librdkafka),
+                cmocka_unit_test(everything_of_the_file_arrives),
+                cmocka_unit_test(defaults_are_those_of_the_design),
+                cmocka_unit_test(names_of_what_is_made),
+                cmocka_unit_test(the_right_route_wins),
+                cmocka_unit_test(the_default_route_takes_all_but_the_catalogs),
+                cmocka_unit_test(who_applies_what),
+                cmocka_unit_test(globs),
+                cmocka_unit_test(what_is_printed_reads_the_same),
+                cmocka_unit_test(the_whole_print),
+                cmocka_unit_test(no_secret_is_printed),
+                cmocka_unit_test(secrets_come_from_files_beside_the_topology),
+                cmocka_unit_test(the_examples_are_accepted),
+                cmocka_unit_test(the_documentation_is_the_table),
+                cmocka_unit_test(no_file_brings_it_down),
+        };
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
