@@ -66,7 +66,7 @@ static json_t *one_json(const char *table, const struct waiting *w)
         gmtime_r(&sec, &tm);
         strftime(since, sizeof since, "%Y-%m-%dT%H:%M:%SZ", &tm);
         return json_pack("{s:s, s:s, s:s, s:o}", "table", table, "since", since, "why", w->why, "todo",
-                         w->todo[0] ? json_string(w->todo) : json_null());
+                         w->todo[0] ? json_stringn(w->todo, strlen(w->todo)) : json_null());
 }
 
 /* Forgets who does not wait any more, and tells the rest. */

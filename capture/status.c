@@ -35,10 +35,16 @@ static void iso_time(char *out, size_t size, int64_t wall_us)
         snprintf(out + n, size - n, ".%03dZ", (int)(wall_us / 1000 % 1000));
 }
 
+/* jansson's json_stringn: valid UTF-8 or null */
+static json_t *text_json(const char *s)
+{
+        json_t *j = json_stringn(s, strlen(s));
+        return j ? j : json_null();
+}
+
 static json_t *text_or_null(const char *s)
 {
-        json_t *j = *s ? json_string(s) : NULL;
-        return j ? j : json_null();
+        return *s ? text_json(s) : json_null();
 }
 
 static json_t *vector_json(const struct view_numbers *n)
@@ -54,8 +60,8 @@ static void put_numbers(json_t *doc, const struct view_numbers *n)
 {
         char lsn[LSN_STRLEN];
         json_object_set_new(doc, "epoch", json_integer((json_int_t)n->epoch));
-        json_object_set_new(doc, "decoded_lsn", json_string(lsn_str(lsn, n->decoded)));
-        json_object_set_new(doc, "confirmed_lsn", json_string(lsn_str(lsn, n->confirmed)));
+        json_object_set_new(doc, "decoded_lsn", text_json(lsn_str(lsn, n->decoded)));
+        json_object_set_new(doc, "confirmed_lsn", text_json(lsn_str(lsn, n->confirmed)));
         json_object_set_new(doc, "hlc", json_integer((json_int_t)n->hlc.v));
         json_object_set_new(doc, "log_offset", json_integer(n->offset.v));
         json_object_set_new(doc, "groups", json_integer((json_int_t)n->groups));
@@ -73,16 +79,16 @@ void status_doc(struct view *v, int64_t lag_bytes, struct buf *out)
         pthread_mutex_lock(&v->lock);
         enum agent_state state = v->state == STATE_RUNNING && lag_bytes > BEHIND_BYTES ? STATE_CATCHING_UP : v->state;
         iso_time(since, sizeof since, v->since_us);
-        json_object_set_new(doc, "agent", json_string("capture"));
-        json_object_set_new(doc, "region", json_string(v->region));
+        json_object_set_new(doc, "agent", text_json("capture"));
+        json_object_set_new(doc, "region", text_json(v->region));
         json_object_set_new(doc, "pid", json_integer(getpid()));
-        json_object_set_new(doc, "version", json_string(PANGEA_VERSION));
-        json_object_set_new(doc, "state", json_string(state_name(state)));
-        json_object_set_new(doc, "since", json_string(since));
+        json_object_set_new(doc, "version", text_json(PANGEA_VERSION));
+        json_object_set_new(doc, "state", text_json(state_name(state)));
+        json_object_set_new(doc, "since", text_json(since));
         json_object_set_new(doc, "why", text_or_null(v->why));
         json_object_set_new(doc, "todo", text_or_null(v->todo));
         json_object_set_new(doc, "error", text_or_null(v->error));
-        json_object_set_new(doc, "slot", json_string(v->slot));
+        json_object_set_new(doc, "slot", text_json(v->slot));
         put_numbers(doc, &v->now);
         json_t *tables = v->tables ? json_loads(v->tables, 0, NULL) : NULL;
         json_object_set_new(doc, "tables_waiting", tables ? tables : json_array());
