@@ -14,9 +14,10 @@
 #include "postgres/pg.h"
 #include "topology/topology.h"
 
-#define VERIFY_SHOWN 5     /* differing keys shown for a table */
-#define VERIFY_ROWS 200000 /* rows of differing buckets read for a table; above it single keys are not followed */
-#define VERIFY_MAX_BITS 16 /* buckets of a table: at most 2^16 */
+#define VERIFY_SHOWN_CHARS 1000 /* of a value */
+#define VERIFY_SHOWN 5          /* differing keys shown for a table */
+#define VERIFY_ROWS 200000      /* rows of differing buckets read for a table; above it single keys are not followed */
+#define VERIFY_MAX_BITS 16      /* buckets of a table: at most 2^16 */
 
 /* ---- what a region's catalog says ---- */
 struct vcolumn {

@@ -251,6 +251,23 @@ void vsql_rows(struct buf *out, const struct vplan *p, region_id r, bool utf8, c
         buf_printf(out, ")%s LIMIT %d", p->nkeys ? "" : " GROUP BY h", VERIFY_ROWS + 1);
 }
 
+/* A long value as its length, hash and beginning: two that differ only far behind must not look the same. */
+static void put_shown(struct buf *out, const char *column, bool utf8)
+{
+        struct buf name;
+        buf_init(&name, 1024);
+        pg_ident(&name, column);
+        const char *c = buf_cstr(&name);
+        buf_printf(out, ", CASE WHEN length(t.%s::text) > %d THEN '[' || length(t.%s::text) || ' characters, md5 ' || ", c,
+                   VERIFY_SHOWN_CHARS, c);
+        if (utf8)
+                buf_printf(out, "md5(t.%s::text)", c);
+        else
+                buf_printf(out, "md5(convert_to(t.%s::text, 'UTF8'))", c);
+        buf_printf(out, " || '] ' || left(t.%s::text, %d) ELSE t.%s::text END", c, VERIFY_SHOWN_CHARS, c);
+        buf_release(&name);
+}
+
 void vsql_values(struct buf *out, const struct vplan *p, region_id r, bool utf8, const char *const *ids, size_t n)
 {
         buf_put_str(out, "SELECT ");
@@ -258,11 +275,8 @@ void vsql_values(struct buf *out, const struct vplan *p, region_id r, bool utf8,
                 put_array(out, p->keys, p->nkeys);
         else
                 put_hash(out, p, utf8);
-        for (size_t i = 0; i < p->ncols; i++) {
-                buf_put_str(out, ", left(t.");
-                pg_ident(out, p->cols[i]);
-                buf_put_str(out, "::text, 1000)");
-        }
+        for (size_t i = 0; i < p->ncols; i++)
+                put_shown(out, p->cols[i], utf8);
         put_from(out, p, r);
         buf_put_str(out, p->where ? " AND " : " WHERE ");
         if (p->nkeys)

@@ -36,7 +36,7 @@ static const char *regions_str(const struct vreport *r, uint32_t mask, char *buf
 }
 
 /* ---- for people --------------------------------------------------------------------------------------------------------------------- */
-#define SHOWN_CHARS 60
+#define SHOWN_CHARS 120
 
 /* A value, cut at a character's beginning (UTF-8). */
 static void print_value(const json_t *v)
@@ -75,7 +75,10 @@ static size_t rows_there(json_t *rows)
         size_t n = 0;
         json_t *row;
         const char *region;
-        json_object_foreach(rows, region, row) n += json_is_object(row);
+        json_object_foreach(rows, region, row)
+        {
+                n += json_is_object(row);
+        }
         return n;
 }
 
@@ -121,7 +124,10 @@ static void print_differences(const struct vplan *p, const struct vanswer *x)
                         print_value(json_object_get(key, p->keys[k]));
                 }
                 puts(p->nkeys ? "" : "a row (the table has no key)");
-                json_object_foreach(rows, region, row) print_row(rows, region, row);
+                json_object_foreach(rows, region, row)
+                {
+                        print_row(rows, region, row);
+                }
         }
         if (x->followed && x->suspects.n > json_array_size(x->differences))
                 printf("    and %zu more keys\n", x->suspects.n - json_array_size(x->differences));
