@@ -9,6 +9,8 @@
 #include "base/map.h"
 #include "config/utf8.h"
 
+#define BRACKETS_MAX 1000
+
 static const struct place whole_file = {0, 0};
 
 /* ---- bytes -------------------------------------------------------------------------------------------------------------------- */
@@ -54,6 +56,7 @@ bool document_read(const char *file, struct buf *text, struct problems *p)
 static bool check_bytes(const char *text, size_t len, struct problems *p)
 {
         struct place at = {1, 1};
+        int open = 0;
         bool bom = len >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0;
         for (size_t i = bom ? 3 : 0; i < len;) {
                 unsigned char c = (unsigned char)text[i];
@@ -64,6 +67,12 @@ static bool check_bytes(const char *text, size_t len, struct problems *p)
                 }
                 if ((c < 0x20 && c != '\n' && c != '\r' && c != '\t') || c == 0x7f) {
                         problem_error(p, at, "", "control character 0x%02x; remove it", c);
+                        return false;
+                }
+                /* libyaml's time grows with the square of the brackets that are open; those in quotes count too, but nobody has so many */
+                open += c == '[' || c == '{' ? 1 : (c == ']' || c == '}') && open > 0 ? -1 : 0;
+                if (open > BRACKETS_MAX) {
+                        problem_error(p, at, "", "is nested too deep");
                         return false;
                 }
                 bool line_end = c == '\n' || (c == '\r' && (i + 1 == len || text[i + 1] != '\n'));

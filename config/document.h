@@ -7,8 +7,8 @@
 
 #include "config/node.h"
 
-#define DOCUMENT_MAX_BYTES ((size_t)4 << 20)
-#define DOCUMENT_MAX_NODES 100000
+#define DOCUMENT_MAX_BYTES ((size_t)1 << 20)
+#define DOCUMENT_MAX_NODES 20000
 #define DOCUMENT_MAX_DEPTH 32
 
 /* The file's bytes in *text; false with a problem when it cannot be read. */

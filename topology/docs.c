@@ -30,7 +30,7 @@ static const char head[] =
         "- Secrets: `password_file` for PostgreSQL, `.._file` for a secret librdkafka property (`sasl.password_file`, `ssl.key.password_file`),\n"
         "  or `${NAME}`. `--print` shows `****` for passwords and keys, also for those that stand in a conninfo.\n"
         "- Durations are whole numbers with a unit: `ms` `s` `min` `h` `d`. Sizes too: `B` `kB` `MB` `GB`, of 1024 each, as in PostgreSQL.\n"
-        "- Anchors, aliases, tags and more than one document are not supported. Indent with spaces. UTF-8 only, 4 MB at most.\n"
+        "- Anchors, aliases, tags and more than one document are not supported. Indent with spaces. UTF-8 only, 1 MB at most.\n"
         "\n"
         "## Which route a table has\n"
         "\n"

@@ -210,12 +210,19 @@ static void a_0_byte_is_refused(void **state)
 static void deep_nesting_is_refused(void **state)
 {
         (void)state;
-        char text[900] = "pairs: ";
-        memset(text + 7, '[', 400);
-        memset(text + 407, ']', 400);
-        char *got = said(text, strlen(text));
-        assert_non_null(strstr(got, "is nested too deep"));
-        free(got);
+        static const size_t depths[] = {40, 400, 100000};
+        for (size_t i = 0; i < sizeof depths / sizeof *depths; i++) {
+                size_t n = depths[i];
+                char *text = malloc(2 * n + 8);
+                assert_non_null(text);
+                memcpy(text, "pairs: ", 7);
+                memset(text + 7, '[', n);
+                memset(text + 7 + n, ']', n);
+                char *got = said(text, 7 + 2 * n);
+                assert_non_null(strstr(got, "is nested too deep"));
+                free(got);
+                free(text);
+        }
 }
 
 static void many_faults_are_cut(void **state)
@@ -311,7 +318,7 @@ static void files_that_cannot_be_read(void **state)
                 const char *file, *want;
         } t[] = {{"/", "/: is a directory; the topology is one file\n"},
                  {"/nowhere/at/all", "/nowhere/at/all: cannot be opened: No such file or directory\n"},
-                 {"/dev/zero", "/dev/zero: is larger than 4 MB, the most that is read\n"}};
+                 {"/dev/zero", "/dev/zero: is larger than 1 MB, the most that is read\n"}};
         for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
                 struct problems p;
                 struct buf text, out;
