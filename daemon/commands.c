@@ -36,7 +36,7 @@ const struct command command_table[] = {
                  "--admin gives a connection of a superuser (or of whoever may grant) for the few statements that the run-time role may not run;\n"
                  "without it they are printed for a DBA. --dry-run prints all statements and runs none.",
          .options = WHERE | BIT(OPT_ADMIN) | BIT(OPT_DRY_RUN) | BIT(OPT_KEEP_IDENTITY),
-         .exits = "3 prepared, but tables wait (named); 4 PostgreSQL is not ready or lacks rights; 5 Kafka",
+         .exits = "4 PostgreSQL is not ready or lacks rights; 5 Kafka. A table that waits is named and no error",
          .run = cmd_init},
         {.name = "run",
          .synopsis = "run --region NAME [--agent capture|apply]",

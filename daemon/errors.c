@@ -45,6 +45,8 @@ const struct error_row error_table[] = {
          "bring the right server back, or " SET_UP_ANEW},
         /* the logs */
         {"log_empty", EXIT_KAFKA, "the log has no record though this region has published: the topic was recreated", SET_UP_ANEW},
+        {"kafka_failed", EXIT_KAFKA, "Kafka did not do what a command asked for",
+         "see the message; is the broker there, may this client do it?"},
         {"topic_missing", EXIT_KAFKA, "the log's topic does not exist", "run `pangea init` for the region whose log it is"},
         {"topic_unfit", EXIT_KAFKA, "the topic's settings would lose records",
          "change what the message names (kafka-configs.sh --alter)"},

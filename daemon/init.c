@@ -140,6 +140,13 @@ static int64_t largest_message(const struct region *r)
         return max;
 }
 
+enum status init_kafka_failed(const struct init *i, struct err *e)
+{
+        if (!*e->name)
+                snprintf(e->name, sizeof e->name, "kafka_failed");
+        return err_wrap(e, "region %s", i->r->name);
+}
+
 static enum status make_topic(struct init *i, struct err *e)
 {
         char name[128], client[96];
@@ -159,9 +166,10 @@ static enum status make_topic(struct init *i, struct err *e)
                 return ST_OK;
         }
         enum status st = kafka_topic_ensure(&conf, &spec, &created, e);
-        if (st == ST_OK)
-                init_say(i, "topic %s: %s", name, created ? "created" : "there");
-        return st;
+        if (st != ST_OK)
+                return init_kafka_failed(i, e);
+        init_say(i, "topic %s: %s", name, created ? "created" : "there");
+        return ST_OK;
 }
 
 /* ---- the order ----------------------------------------------------------------------------------------------------------------------- */

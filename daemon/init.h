@@ -18,6 +18,7 @@ struct init {
         char slot[64]; /* and publication */
         char role[64], database[64], system_id[32];
         /* as found */
+        bool moved; /* pangea.meta was written on another server: this is a copy */
         bool has_schema, has_meta, has_slot, has_publication;
         int64_t epoch; /* of pangea.capture: > 0 when something was published */
         bool fresh;    /* the slot is made (or made anew) by this run: rows that are there are common ground */
@@ -44,6 +45,8 @@ MUSTCHECK enum status init_check_slot(struct init *i, struct err *e);
 /* Makes the slot if need be; lsn and xid are what pangea.meta must hold when i->fresh. */
 MUSTCHECK enum status init_slot(struct init *i, lsn_t *lsn, char *xid, size_t xid_size, struct err *e);
 
+/* An error of Kafka's without a name of its own gets one, so that the exit code says Kafka. */
+enum status init_kafka_failed(const struct init *i, struct err *e);
 /* All of it. */
 MUSTCHECK enum status init_region(struct init *i, struct err *e);
 

@@ -26,9 +26,6 @@ enum status init_sql(struct init *i, const char *sql, struct err *e)
 }
 
 /* ---- connections ------------------------------------------------------------------------------------------------------------------- */
-/* A database's settings must not end a long statement of ours, nor make its commit wait for a capture agent that does not run yet. */
-static const char sql_session[] =
-        "SET statement_timeout = 0; SET synchronous_commit = local; SET default_transaction_isolation = 'read committed'";
 static const char sql_who[] =
         "SELECT current_user, current_database(), (SELECT system_identifier FROM pg_catalog.pg_control_system())";
 
@@ -57,8 +54,6 @@ enum status init_open(struct init *i, const char *admin, struct err *e)
         i->leader = i->r->role == ROLE_LEADER;
         topology_slot(i->t, i->r->id, i->slot, sizeof i->slot);
         enum status st = region_connect(i->r, "init", &i->db, e);
-        if (st == ST_OK)
-                st = pg_exec(i->db, sql_session, NULL, e);
         if (st == ST_OK)
                 st = pg_exec(i->db, sql_who, &res, e);
         if (st == ST_OK) {
@@ -94,13 +89,14 @@ static enum status look_meta(struct init *i, struct err *e)
         if (st == ST_OK && pgres_rows(res) == 1) {
                 i->has_meta = true;
                 i->epoch = pgres_i64(res, 0, 5);
+                i->moved = strcmp(pgres_text(res, 0, 2), i->system_id) != 0;
                 if (strcmp(pgres_text(res, 0, 0), i->t->cluster) != 0 || strcmp(pgres_text(res, 0, 1), i->r->name) != 0)
                         st = err_named(
                                 e, ST_CONFIG, "wrong_region",
                                 "region %s: database %s was prepared for region %s of cluster %s: correct the conninfo, or take that out with "
                                 "`pangea deinit`",
                                 i->r->name, i->database, pgres_text(res, 0, 1), pgres_text(res, 0, 0));
-                else if (strcmp(pgres_text(res, 0, 2), i->system_id) != 0 || strcmp(pgres_text(res, 0, 4), i->database) != 0)
+                else if (i->moved || strcmp(pgres_text(res, 0, 4), i->database) != 0)
                         st = err_named(
                                 e, ST_CONFIG, "system_changed",
                                 "region %s: database %s was prepared as %s on server %s and is on server %s now: a copy; `pangea deinit --region %s "
