@@ -36,7 +36,7 @@ struct verify {
 /* ---- set-up ------------------------------------------------------------------------------------------------------------------------- */
 static void note(struct verify *v, const char *text)
 {
-        json_array_append_new(v->report.notes, json_string(text));
+        json_array_append_new(v->report.notes, verify_text(text));
         fprintf(stderr, "pangea: %s\n", text);
 }
 

@@ -165,6 +165,8 @@ struct vreport {
         const char *filter; /* --tables, NULL = all */
         json_t *notes;      /* array of strings */
 };
+/* jansson's string, null when s is not UTF-8. */
+json_t *verify_text(const char *s);
 void verify_print_text(const struct vreport *r);
 void verify_print_json(const struct vreport *r);
 

@@ -16,6 +16,12 @@ const char *vresult_name(enum vresult r)
         return results[r];
 }
 
+json_t *verify_text(const char *s)
+{
+        json_t *j = json_stringn(s, strlen(s));
+        return j ? j : json_null();
+}
+
 static size_t count(const struct vreport *r, enum vresult what)
 {
         size_t n = 0;
@@ -200,7 +206,7 @@ static json_t *per_region(const struct vreport *r, const struct vplan *p, const 
                 json_object_set_new(o, r->topology->regions[g].name,
                                     !s     ? json_null()
                                     : rows ? json_integer(atoll(s))
-                                           : json_string(s));
+                                           : verify_text(s));
         }
         return o;
 }
@@ -213,7 +219,7 @@ static json_t *table_json(const struct vreport *r, size_t i)
         json_t *keys = json_array();
         snprintf(name, sizeof name, "%s.%s", p->schema, p->name);
         for (size_t k = 0; k < p->nkeys; k++)
-                json_array_append_new(keys, json_string(p->keys[k]));
+                json_array_append_new(keys, verify_text(p->keys[k]));
         json_t *o = json_pack("{s:s, s:s, s:s?, s:s?, s:o}", "table", name, "result", vresult_name(x->result), "why", p->skipped,
                               "note", p->note, "key", keys);
         if (x->result != VERIFY_SKIPPED) {
@@ -234,7 +240,7 @@ void verify_print_json(const struct vreport *r)
         for (size_t i = 0; i < r->nplan; i++)
                 json_array_append_new(tables, table_json(r, i));
         for (size_t g = 0; g < r->topology->nregions; g++)
-                json_array_append_new(regions, json_string(r->topology->regions[g].name));
+                json_array_append_new(regions, verify_text(r->topology->regions[g].name));
         const char *result = count(r, VERIFY_DIFFERENT) ? "different" : r->timed_out ? "timeout" : "identical";
         json_t *o =
                 json_pack("{s:s, s:s, s:b, s:f, s:s?, s:o, s:O, s:o}", "cluster", r->topology->cluster, "result", result, "waited",

@@ -220,7 +220,7 @@ enum status verify_read_end(struct vregion *regions, size_t n, struct err *e)
 /* ---- the rows that are shown -------------------------------------------------------------------------------------------------------- */
 static json_t *text_or_null(const struct pgres *res, int row, int col)
 {
-        return pgres_null(res, row, col) ? json_null() : json_string(pgres_text(res, row, col));
+        return pgres_null(res, row, col) ? json_null() : verify_text(pgres_text(res, row, col));
 }
 
 static void put_row(const struct vplan *p, const struct pgres *res, int row, const char *region, json_t *difference)
