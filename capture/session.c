@@ -26,7 +26,7 @@ enum status session_feedback(struct session *s, struct err *e)
         lsn_t flush = s->outlet.delivered, received = lsn_max(s->received, flush);
         enum status st = pgstream_feedback(s->stream, received, flush, (lsn_t){0}, false, e);
         if (st != ST_OK)
-                return err_wrap(e, "slot %s", s->slot);
+                return st;
         bool moved = lsn_before(s->fed, flush);
         s->fed = flush;
         s->fed_at = clock_mono_us();
