@@ -43,7 +43,7 @@ static enum status check_meta(struct pg *c, const struct topology *t, const stru
                                "region %s: its database is not prepared: run `pangea init --region %s` first", r->name, r->name);
         else if (st == ST_OK && (strcmp(pgres_text(res, 0, 0), t->cluster) != 0 || strcmp(pgres_text(res, 0, 1), r->name) != 0))
                 st = err_named(
-                        e, ST_CONFIG, "wrong_region",
+                        e, ST_CONFIG, "wrong_database",
                         "region %s: its database was prepared for region %s of cluster %s: correct the conninfo in the topology",
                         r->name, pgres_text(res, 0, 1), pgres_text(res, 0, 0));
         pgres_free(res);

@@ -82,7 +82,7 @@ const struct command command_table[] = {
          .operands = 1,
          .run = cmd_validate},
         {.name = "deinit",
-         .synopsis = "deinit --region NAME --yes",
+         .synopsis = "deinit --region NAME [--admin CONNINFO] [--dry-run] --yes",
          .line = "take out of a region everything that init put there",
          .help = "Drops the region's publication, replication slot, replication origins, schema pangea and topic; tables and their rows stay, and so\n"
                  "does the REPLICA IDENTITY that init set. The daemon must be stopped. Without --yes it says what it would do. The other regions lose\n"

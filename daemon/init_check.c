@@ -92,7 +92,7 @@ static enum status look_meta(struct init *i, struct err *e)
                 i->moved = strcmp(pgres_text(res, 0, 2), i->system_id) != 0;
                 if (strcmp(pgres_text(res, 0, 0), i->t->cluster) != 0 || strcmp(pgres_text(res, 0, 1), i->r->name) != 0)
                         st = err_named(
-                                e, ST_CONFIG, "wrong_region",
+                                e, ST_CONFIG, "wrong_database",
                                 "region %s: database %s was prepared for region %s of cluster %s: correct the conninfo, or take that out with "
                                 "`pangea deinit`",
                                 i->r->name, i->database, pgres_text(res, 0, 1), pgres_text(res, 0, 0));
@@ -145,11 +145,11 @@ static enum status judge_server(const struct init *i, const struct pgres *r, str
         const char *at = i->r->name, *wal = pgres_text(r, 0, 0);
         int64_t slots = pgres_i64(r, 0, 2), used = pgres_i64(r, 0, 3), senders = pgres_i64(r, 0, 4), busy = pgres_i64(r, 0, 5);
         if (pgres_text(r, 0, 8)[0] == 't')
-                return err_named(e, ST_CONFIG, "server_settings",
+                return err_named(e, ST_CONFIG, "standby",
                                  "region %s: the server is a standby: the conninfo must lead to the primary", at);
         if (strcmp(pgres_text(r, 0, 1), "on") != 0)
                 return err_named(
-                        e, ST_CONFIG, "server_settings",
+                        e, ST_CONFIG, "commit_timestamps_off",
                         "region %s: track_commit_timestamp is off: set track_commit_timestamp = on in postgresql.conf and restart the server",
                         at);
         if (pgres_i64(r, 0, 6) < (int64_t)i->t->nregions)
