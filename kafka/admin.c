@@ -42,7 +42,7 @@ static enum status admin_open(struct admin *a, const struct kafka_conf *c, const
 
 static enum status fail(struct admin *a, struct err *e, rd_kafka_resp_err_t code, const char *what, const char *why)
 {
-        if (why && client_classify(code, &(const char *){NULL}) != ST_RETRY)
+        if (why && strcmp(why, rd_kafka_err2str(code)) != 0 && client_classify(code, &(const char *){NULL}) != ST_RETRY)
                 return client_fail(&a->client, e, code, "topic %s: %s: %s", a->topic, what, why);
         return client_fail(&a->client, e, code, "topic %s: %s", a->topic, what);
 }

@@ -124,10 +124,8 @@ enum status kafka_check_property(const char *key, const char *value, struct err 
 
 static void on_log(const rd_kafka_t *rk, int level, const char *fac, const char *text)
 {
-        /* what a property means for the other kind of client is no news to anybody: one topology serves both */
-        enum log_level as = level <= 4 ? LOG_WARN : level <= 6 ? LOG_INFO : LOG_DEBUG;
-        if (!strcmp(fac, "CONFWARN") && strstr(text, "will be ignored by"))
-                as = LOG_DEBUG;
+        /* advice on properties: that one is experimental, another not for this kind of client (one topology serves all kinds) */
+        enum log_level as = !strcmp(fac, "CONFWARN") ? LOG_DEBUG : level <= 4 ? LOG_WARN : level <= 6 ? LOG_INFO : LOG_DEBUG;
         if (!log_wants(as))
                 return;
         char line[2000];
@@ -143,6 +141,7 @@ static void on_trouble(rd_kafka_t *rk, int code, const char *why, void *client)
         struct client *cl = client;
         const char *name = "";
         (void)client_classify((rd_kafka_resp_err_t)code, &name);
+        rd_kafka_yield(rk); /* whoever waits in a poll is to look at it now */
         /* "1/1 brokers are down" comes behind the reason and says less */
         if (code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN && cl->trouble_name[0] && clock_mono_us() - cl->trouble_at < 1000000) {
                 cl->trouble_at = clock_mono_us();

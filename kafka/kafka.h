@@ -11,9 +11,9 @@
 
 /* One Kafka cluster; borrowed by every open_*() call, which copies what it needs. */
 struct kafka_conf {
-        const char *brokers;              /* "host:port,host:port" */
-        const char *client_id;            /* "pangea-<cluster>-<region>-.." */
-        const char *const *prop_keys;     /* librdkafka properties of the topology */
+        const char *brokers;          /* "host:port,host:port" */
+        const char *client_id;        /* "pangea-<cluster>-<region>-.." */
+        const char *const *prop_keys; /* librdkafka properties of the topology */
         const char *const *prop_values;
         size_t nprops;
 };
@@ -23,19 +23,24 @@ MUSTCHECK enum status kafka_check_property(const char *key, const char *value, s
 
 /* ---- producer: idempotent, acks=all, for one log --------------------------------------------------------------------------------- */
 struct kafka_producer;
-/* Called from kafka_producer_poll for every record in the order of production. offset is valid when code is ST_OK; ST_FATAL: the record
- * was not (or not surely) written and never will be by this producer. */
+/* Called from kafka_producer_poll, _flush and kafka_produce for every record in the order of production. offset is valid when code is
+ * ST_OK, or -1 when Kafka had the record already from an earlier try and no longer says where; ST_FATAL: the record was not (or not
+ * surely) written and never will be by this producer. After the first such report every later one is ST_FATAL too, and kafka_produce
+ * refuses: nothing is written, and nothing counts as delivered, behind a hole. */
 typedef void kafka_delivered(void *ctx, uint64_t tag, koffset_t offset, enum status code, const char *why);
 MUSTCHECK enum status kafka_producer_open(struct kafka_producer **out, const struct kafka_conf *c, const char *topic,
                                           kafka_delivered *cb, void *ctx, struct err *e);
 /* Waits until the topic's metadata is there, so that the first record does not wait a second: ST_RETRY on time-out, ST_DATA
  * topic_missing. */
 MUSTCHECK enum status kafka_producer_warm(struct kafka_producer *p, int timeout_ms, struct err *e);
-/* Hands one record over (bytes are copied). ST_RETRY: the queue is full (poll and try again). */
-MUSTCHECK enum status kafka_produce(struct kafka_producer *p, const char *key, const void *data, size_t len, uint64_t tag, struct err *e);
+/* Hands one record over (bytes are copied). ST_RETRY: the queue is full, or the very first record is not delivered
+ * yet (poll and try again). ST_DATA record_too_large. */
+MUSTCHECK enum status kafka_produce(struct kafka_producer *p, const char *key, const void *data, size_t len, uint64_t tag,
+                                    struct err *e);
 /* Serves delivery reports; waits up to timeout_ms for the first. ST_FATAL when the producer is dead. */
 MUSTCHECK enum status kafka_producer_poll(struct kafka_producer *p, int timeout_ms, struct err *e);
-/* Makes fd readable (one byte is written to it) when reports are waiting; for poll(2). */
+/* Makes fd readable (one byte is written to it: a pipe or socket, which becomes non-blocking) when reports are waiting; for poll(2).
+ * -1 ends it; the descriptor stays the caller's. After a wake read the bytes first, then poll until nothing is waiting. */
 void kafka_producer_wake_fd(struct kafka_producer *p, int fd);
 size_t kafka_producer_pending(const struct kafka_producer *p); /* records not yet reported */
 MUSTCHECK enum status kafka_producer_flush(struct kafka_producer *p, int timeout_ms, struct err *e);
@@ -43,49 +48,60 @@ MUSTCHECK enum status kafka_producer_flush(struct kafka_producer *p, int timeout
 void kafka_producer_close(struct kafka_producer *p);
 
 /* ---- reader: one log from one offset, manual assignment, no group, no commits ---------------------------------------------------- */
+/* Every kafka_msg must be done before its reader is closed. */
 struct kafka_reader;
 struct kafka_msg {
         koffset_t offset;
-        int64_t time_us; /* Kafka's timestamp, Unix microseconds; 0 = none */
+        int64_t time_us;     /* Kafka's timestamp, Unix microseconds; 0 = none */
         const uint8_t *data; /* borrowed until kafka_msg_done */
         size_t len;
         void *handle;
 };
 #define KAFKA_FROM_START ((koffset_t){-2})
 #define KAFKA_FROM_END ((koffset_t){-1})
-/* max_queued_kb bounds what librdkafka reads ahead. */
+/* max_queued_kb bounds what librdkafka reads ahead. Needs no broker to be there. KAFKA_FROM_END is where the log ends when the broker is
+ * first reached: a record that comes before the first kafka_reader_next may be missed. */
 MUSTCHECK enum status kafka_reader_open(struct kafka_reader **out, const struct kafka_conf *c, const char *topic, koffset_t from,
                                         int max_queued_kb, struct err *e);
-/* The next record, waiting up to timeout_ms: ST_OK; ST_RETRY nothing yet (e->msg says so, or why the broker is away); ST_DATA:
- * topic_missing (wait for it by name), offset_gone (retention passed, or the topic was recreated). */
+/* The next record, waiting up to timeout_ms: ST_OK; ST_RETRY nothing yet (e->name is "", or says why: kafka_away, kafka_login,
+ * kafka_tls; it goes on by itself); ST_DATA: topic_missing (for longer than 2 s; wait for it by name: calling on finds it when it
+ * comes), offset_gone (retention passed, or the topic was recreated; told at every call until somebody seeks), log_damaged (a record
+ * with a wrong checksum; the same), kafka_denied (rights are missing; it goes on trying).
+ * While the topic or the offset is in doubt a call may take 250 ms more, once a second, to ask the broker; so call it at least every
+ * second even when nothing wakes you. */
 MUSTCHECK enum status kafka_reader_next(struct kafka_reader *r, int timeout_ms, struct kafka_msg *out, struct err *e);
 void kafka_msg_done(struct kafka_msg *m);
-/* Makes fd readable when records arrive in an empty queue; for poll(2). */
+/* Makes fd readable when records arrive; for poll(2). As kafka_producer_wake_fd. */
 void kafka_reader_wake_fd(struct kafka_reader *r, int fd);
-/* Begin anew at another offset. */
+/* Begin anew at another offset. Asks no broker: whether the offset is there, kafka_reader_next tells. */
 MUSTCHECK enum status kafka_reader_seek(struct kafka_reader *r, koffset_t to, int timeout_ms, struct err *e);
 /* First offset that is there, and the one after the last, asked from the broker. */
-MUSTCHECK enum status kafka_reader_watermarks(struct kafka_reader *r, int timeout_ms, koffset_t *low, koffset_t *high, struct err *e);
+MUSTCHECK enum status kafka_reader_watermarks(struct kafka_reader *r, int timeout_ms, koffset_t *low, koffset_t *high,
+                                              struct err *e);
 /* The end as the last fetch told it, without asking; -1 unknown. */
 koffset_t kafka_reader_cached_high(struct kafka_reader *r);
 void kafka_reader_close(struct kafka_reader *r);
 
 /* ---- admin ----------------------------------------------------------------------------------------------------------------------- */
+/* Each call connects anew and takes at most about 15 s. ST_RETRY kafka_away, kafka_login, kafka_tls; ST_DATA topic_missing, kafka_denied. */
 struct kafka_topic_spec {
         const char *name;
-        int replication, min_insync; /* replication is cut to the number of brokers, saying so through *note */
+        int replication, min_insync; /* replication is cut to the number of brokers: the event kafka.replication_cut says so */
         int64_t max_message_bytes;
 };
 /* Creates the log's topic (one partition, delete, retention.ms=-1, retention.bytes=-1, lz4 left to the producer); an existing one is
  * checked: one partition, cleanup.policy=delete, retention -1, max.message.bytes. *created tells which. ST_DATA topic_unfit with the
  * setting that must change and the command that changes it. */
-MUSTCHECK enum status kafka_topic_ensure(const struct kafka_conf *c, const struct kafka_topic_spec *t, bool *created, struct err *e);
+MUSTCHECK enum status kafka_topic_ensure(const struct kafka_conf *c, const struct kafka_topic_spec *t, bool *created,
+                                         struct err *e);
 /* ST_OK there; ST_DATA topic_missing / topic_unfit (checked as above). */
 MUSTCHECK enum status kafka_topic_check(const struct kafka_conf *c, const char *topic, struct err *e);
+/* ST_DATA topic_missing when it is not there. Returns when the broker has forgotten it. */
 MUSTCHECK enum status kafka_topic_delete(const struct kafka_conf *c, const char *topic, struct err *e);
 /* Deletes every record before `before`. */
 MUSTCHECK enum status kafka_delete_records(const struct kafka_conf *c, const char *topic, koffset_t before, struct err *e);
 /* The first offset whose record is not older than time_us (the end when all are older). */
-MUSTCHECK enum status kafka_offset_at(const struct kafka_conf *c, const char *topic, int64_t time_us, koffset_t *out, struct err *e);
+MUSTCHECK enum status kafka_offset_at(const struct kafka_conf *c, const char *topic, int64_t time_us, koffset_t *out,
+                                      struct err *e);
 
 #endif

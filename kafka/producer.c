@@ -18,6 +18,7 @@ struct kafka_producer {
         kafka_delivered *cb;
         void *ctx;
         size_t pending;
+        bool known; /* Kafka has accepted a record of this producer */
         bool closing;
         struct err dead; /* code ST_OK while it lives */
         char topic[];
@@ -44,6 +45,7 @@ static void on_delivered(rd_kafka_t *rk, const rd_kafka_message_t *m, void *clie
         /* -1: Kafka had it already from an earlier try, and did not say where */
         koffset_t at = {m->offset >= 0 ? m->offset : -1};
         uint64_t tag = (uint64_t)(uintptr_t)m->_private;
+        p->known = true;
         if (p->dead.code)
                 p->cb(p->ctx, tag, (koffset_t){-1}, ST_FATAL, p->dead.msg);
         else
@@ -109,6 +111,10 @@ enum status kafka_produce(struct kafka_producer *p, const char *key, const void 
         rd_kafka_poll(p->client.rk, 0);
         if (see_fatal(p, e))
                 return ST_FATAL;
+        /* A broker takes any sequence number from a producer it does not know yet: were the first record refused, the second, already
+         * on its way, would be accepted. From then on a hole makes it refuse what follows. */
+        if (!p->known && p->pending > 0)
+                return err_set(e, ST_RETRY, "log %s: the first record waits to be delivered", p->topic);
         if (!rd_kafka_produce(p->rkt, 0, RD_KAFKA_MSG_F_COPY, (void *)(uintptr_t)data, len, key, key ? strlen(key) : 0,
                               (void *)(uintptr_t)tag)) {
                 p->pending++;
@@ -135,7 +141,8 @@ enum status kafka_producer_poll(struct kafka_producer *p, int timeout_ms, struct
 void kafka_producer_wake_fd(struct kafka_producer *p, int fd)
 {
         /* librdkafka's threads write to it: they must never wait for us */
-        (void)fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+        if (fd >= 0)
+                (void)fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
         rd_kafka_queue_io_event_enable(p->reports, fd, "1", 1);
 }
 

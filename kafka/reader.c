@@ -33,6 +33,11 @@ struct kafka_reader {
 
 static enum status start(struct kafka_reader *r, struct err *e)
 {
+        if (r->at < 0) {
+                /* librdkafka asks for the beginning or the end half a second later when it does not know yet whom to ask */
+                struct topic_facts unused;
+                client_topic(&r->client, r->rkt, ASK_MS, &unused);
+        }
         int64_t from = r->at == KAFKA_FROM_START.v ? RD_KAFKA_OFFSET_BEGINNING
                        : r->at == KAFKA_FROM_END.v ? RD_KAFKA_OFFSET_END
                                                    : r->at;
@@ -165,14 +170,28 @@ static void give(struct kafka_reader *r, rd_kafka_message_t *m, struct kafka_msg
         r->halt = HALT_NONE;
 }
 
+/* Troubles wait on a queue of their own. They are heard before the record that ends them, or they would seem to come behind it. */
+static void hear_troubles(struct kafka_reader *r)
+{
+        for (int i = 0; i < 100 && (rd_kafka_poll(r->client.rk, 0) > 0 || i == 0); i++)
+                if (!strcmp(r->client.trouble_name, "topic_missing")) {
+                        r->client.trouble_name[0] = 0;
+                        halt(r, HALT_TOPIC);
+                }
+}
+
 /* One record or error, waiting no longer than timeout_ms; NULL when there was none. */
 static rd_kafka_message_t *take(struct kafka_reader *r, int timeout_ms)
 {
-        rd_kafka_message_t *m = rd_kafka_consume_queue(r->queue, timeout_ms);
-        if (!m || ++r->since_poll >= 1000) {
-                r->since_poll = 0;
-                rd_kafka_poll(r->client.rk, 0);
-        }
+        rd_kafka_message_t *m = rd_kafka_consume_queue(r->queue, 0);
+        if (m && ++r->since_poll < 1000)
+                return m;
+        r->since_poll = 0;
+        hear_troubles(r);
+        if (m)
+                return m;
+        m = rd_kafka_consume_queue(r->queue, timeout_ms);
+        hear_troubles(r);
         return m;
 }
 
@@ -197,6 +216,7 @@ enum status kafka_reader_next(struct kafka_reader *r, int timeout_ms, struct kaf
                         if (st)
                                 return st;
                 } else if (client_left_ms(deadline) == 0) {
+                        st = r->halt ? ask(r, e) : ST_OK;
                         return st ? st : client_waits(&r->client, e, "nothing yet");
                 }
         }
@@ -212,7 +232,8 @@ void kafka_msg_done(struct kafka_msg *m)
 void kafka_reader_wake_fd(struct kafka_reader *r, int fd)
 {
         /* librdkafka's threads write to it: they must never wait for us */
-        (void)fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+        if (fd >= 0)
+                (void)fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
         rd_kafka_queue_io_event_enable(r->queue, fd, "1", 1);
 }
 
