@@ -85,6 +85,8 @@ static void problem(struct status_view *v, const char *who, const json_t *doc)
 {
         const char *why = text(doc, "why"), *todo = text(doc, "todo"), *error = text(doc, "error"), *state = text(doc, "state");
         const char *waits = text(doc, "waits_for");
+        if (why && todo && strstr(why, todo)) /* said already */
+                todo = NULL;
         v->degraded = true;
         buf_printf(v->problems, "%s: %s%s%s%s%s%s%s%s\n", who, state ? state : "", error ? " (" : "", error ? error : "",
                    error ? ")" : "", why || waits ? ": " : "",
