@@ -169,31 +169,40 @@ static void publication_add(struct table_view *v, const char *schema, const char
  * of line. */
 static void touch(struct table_view *v, int row, struct table_leaf *leaves, enum identity want)
 {
+        bool stays = view_text(v, row, COL_LEAF_IDENTITY)[0] == 'f' && v->route->ncolumns == 0;
+        bool full = want == IDENTITY_FULL || (want == IDENTITY_KEY && stays);
         leaves[v->plan->ntouch++] = (struct table_leaf){
                 .schema = arena_strdup(v->arena, view_text(v, row, COL_LEAF_SCHEMA)),
                 .name = arena_strdup(v->arena, view_text(v, row, COL_LEAF_NAME)),
-                .keyed = *v->key && (want == IDENTITY_FULL || !view_bool(v, row, COL_LEAF_TOAST)),
+                .keyed = *v->key && (full || !view_bool(v, row, COL_LEAF_TOAST)),
         };
         v->plan->touch = leaves;
 }
 
+static bool out_of_place(const struct table_view *v, int row)
+{
+        return view_bool(v, row, COL_LEAF_PUBLISHED) && !table_filter_matches(v, row);
+}
+
+/* Everything that leaves the publication does so before anything comes in: rows are taken out in between. */
 static void plan_publication(struct table_view *v, enum identity want)
 {
         bool root = view_bool(v, v->from, COL_PUBLISHED), whole = v->partitioned && !v->leafwise;
         struct table_leaf *leaves = ARENA_ARRAY(v->arena, struct table_leaf, v->to - v->from);
         if (v->partitioned && v->leafwise && root)
                 publication_drop(v, v->schema, v->name);
+        for (int i = v->from; i < v->to; i++)
+                if (has_leaf(v, i) && out_of_place(v, i)) /* under a root too: the filter of a leaf's own entry would count */
+                        publication_drop(v, view_text(v, i, COL_LEAF_SCHEMA), view_text(v, i, COL_LEAF_NAME));
+        v->plan->nbefore = v->nstatements;
         if (whole && !root)
                 publication_add(v, v->schema, v->name, true);
         for (int i = v->from; i < v->to; i++) {
-                const char *schema = view_text(v, i, COL_LEAF_SCHEMA), *name = view_text(v, i, COL_LEAF_NAME);
-                bool published = view_bool(v, i, COL_LEAF_PUBLISHED);
-                if (!has_leaf(v, i) || (whole && (root || published)) || (!whole && published && table_filter_matches(v, i)))
+                bool in = view_bool(v, i, COL_LEAF_PUBLISHED) || (whole && root);
+                if (!has_leaf(v, i) || (in && !out_of_place(v, i)))
                         continue;
-                if (!whole && published)
-                        publication_drop(v, schema, name);
                 if (!whole)
-                        publication_add(v, schema, name, false);
+                        publication_add(v, view_text(v, i, COL_LEAF_SCHEMA), view_text(v, i, COL_LEAF_NAME), false);
                 touch(v, i, leaves, want);
         }
 }

@@ -32,6 +32,7 @@ struct table_plan {
         const struct table_leaf *touch;
         bool sets_full; /* the statements set REPLICA IDENTITY FULL on it (and its leaves) */
         size_t nstatements;
+        size_t nbefore;                /* of them: before rows are taken out (identity, DROP TABLE); the rest publishes */
         const char *const *statements; /* in order, without the LOCK: REPLICA IDENTITY, ALTER PUBLICATION .. */
 };
 

@@ -102,14 +102,20 @@ static enum status write_anew(struct pg *c, const struct table_leaf *l, size_t i
         return st;
 }
 
-static enum status statements(struct pg *c, const struct table_plan *p, struct err *e)
+/* By the extended protocol: one statement each, whatever the topology's `where` holds. */
+static enum status statements(struct pg *c, const struct table_plan *p, size_t from, size_t to, struct err *e)
 {
         enum status st = ST_OK;
+        for (size_t i = from; i < to && st == ST_OK; i++)
+                st = pg_query(c, p->statements[i], 0, NULL, false, NULL, e);
+        return st;
+}
+
+static enum status publish(struct pg *c, const struct table_plan *p, struct err *e)
+{
         char table[200];
         struct pg_param name = PG_TEXT(table);
-        /* by the extended protocol: one statement each, whatever the topology's `where` holds */
-        for (size_t i = 0; i < p->nstatements && st == ST_OK; i++)
-                st = pg_query(c, p->statements[i], 0, NULL, false, NULL, e);
+        enum status st = statements(c, p, p->nbefore, p->nstatements, e);
         snprintf(table, sizeof table, "%s.%s", p->schema, p->name);
         if (st == ST_OK && p->ntouch)
                 st = pg_query(c, "SELECT pg_catalog.pg_logical_emit_message(true, 'adopt', $1)", 1, &name, false, NULL, e);
@@ -124,13 +130,15 @@ static enum status adopt(struct pg *c, const struct table_plan *p, int64_t max_r
                 st = lock(c, p, e);
         if (st == ST_OK)
                 st = count(c, p, max_rows, e);
+        if (st == ST_OK)
+                st = statements(c, p, 0, p->nbefore, e);
         for (size_t i = 0; i < p->ntouch && st == ST_OK; i++) {
                 st = find_columns(c, &p->touch[i], a, &rows[i], e);
                 if (st == ST_OK && !rows[i].touched && rows[i].columns)
                         st = take_out(c, &p->touch[i], i, &rows[i], e);
         }
         if (st == ST_OK)
-                st = statements(c, p, e);
+                st = publish(c, p, e);
         for (size_t i = 0; i < p->ntouch && st == ST_OK; i++)
                 if (rows[i].columns)
                         st = write_anew(c, &p->touch[i], i, &rows[i], e);
