@@ -1,0 +1,170 @@
+/* applier: the state of one apply agent, shared by the files of this folder (internal to it).
+ * Owner and only user: the apply agent's thread.  Everything under "known" dies with the database session: it is read again from
+ * pangea.position and the logs. */
+#ifndef PANGEA_APPLY_APPLIER_H
+#define PANGEA_APPLY_APPLIER_H
+
+#include "apply/catalog.h"
+#include "apply/inlog.h"
+#include "apply/ownlog.h"
+#include "apply/sql.h"
+#include "apply/tombs.h"
+#include "conflict/lww.h"
+#include "topology/control.h"
+
+/* A version that lost, to be recorded. */
+struct loser {
+        const struct fold_table *table;
+        const struct net *net;
+        struct dot dot;
+        bool winner_known; /* else a local version that has no HLC yet */
+        struct dot winner;
+        enum conflict_kind kind;
+        const char *image;       /* JSON of the local row that lost; NULL: the incoming one lost (its row, or a delete) */
+};
+
+/* What is known of one origin. */
+struct origin {
+        region_id id;
+        struct inlog *log;
+        enum agent_state state;
+        int64_t since_us;        /* wall clock, of the state */
+        struct err why;          /* of waiting and stopped */
+        char waits_for[200];     /* "" = nothing */
+        int64_t retry_at;        /* monotonic; 0 = at once */
+        unsigned tries;          /* of the group at the head */
+        bool dead;               /* its log cannot be read on: judged anew at the next start */
+        int64_t heartbeat_us;    /* the origin's wall clock in the newest record that was processed */
+        int64_t moved_at;        /* monotonic: when the last record was processed */
+        koffset_t applied_offset;
+        lsn_t applied_lsn;
+        uint64_t groups, txs, rows, conflicts, retries;
+        bool replace;            /* the next try writes rows that swap unique values by delete and insert */
+};
+
+struct pending_xid {
+        struct dot dot;
+        fullxid_t xid; /* of the transaction that applied it */
+};
+#define PENDING_XIDS 4096
+
+struct follower;
+struct applier {
+        struct topology *topo; /* owned */
+        region_id me;
+        bool follower;
+        struct control *control;
+        int wake_fd;           /* eventfd-like pipe that the readers write; read end */
+        int wake_write;
+        uint32_t leaders;      /* bit per region */
+
+        /* known */
+        struct regset regs;
+        struct session *db;
+        struct pg *side;       /* commits flush messages, reads the catalog, writes status */
+        struct catalog *catalog;
+        struct sql_origins origins;
+        region_id session_origin; /* REGION_NONE: none set up */
+        struct origin from[MAX_REGIONS]; /* by region id; .log NULL where there is none */
+        struct ownlog *own;
+        struct inlog *own_log;
+        struct tombs *tombs;
+        struct vector applied;           /* what this region has applied; own component: what is processed of the own log */
+        struct vector seen[MAX_REGIONS]; /* vector of each log at the position applied (own: processed) */
+        struct vector stable;
+        fullxid_t stable_xid, stable_xid_saved;
+        fullxid_t newest_xid;            /* an xid that is not far from the present one */
+        struct vector at_start;          /* applied when the session began: xids of those groups are not known */
+        struct pending_xid pending[PENDING_XIDS];
+        size_t npending;
+        fullxid_t start_xid;
+        struct log_position own_stable;  /* what pangea.position says of the own log */
+        struct own_mark *own_marks;      /* processed records, oldest first: candidates for own_stable */
+        size_t nown_marks, cap_own_marks;
+        uint64_t own_groups;
+
+        struct follower *follow;         /* of a follower's own log */
+        struct arena arena;              /* of the group under way */
+        struct stmt *fixed;              /* prepared statements that belong to no table (enum fixed_stmt) */
+};
+
+enum fixed_stmt { FIXED_SETUP, FIXED_POSITION, FIXED_EMIT, FIXED_TOMB_FIND, FIXED_TOMB_PUT, FIXED_INSERT_LSN, FIXED_XID, FIXED_TOMB_FORGET, FIXED_COUNT };
+
+/* A group on its way into the database. */
+struct work {
+        struct applier *a;
+        struct origin *o;
+        const struct log_item *item;
+        const struct group *g;     /* the chunk under way */
+        struct dot dot;
+        struct sql_guard guard;
+        uint64_t rows, conflicts;
+        bool replace;
+        struct err bad; /* a result that makes no sense */
+};
+
+/* write.c: one chunk (or the whole group) inside the open transaction. ST_RETRY: roll back and try again. */
+MUSTCHECK enum status write_group(struct work *w, const struct group *g, struct err *e);
+
+/* own.c. The dot of the group that wrote a local row; needs the own log read to the insert position. *dominated: it is stable, older than all. */
+MUSTCHECK enum status own_dot(struct applier *a, int64_t commit_us, uint32_t xid, const struct relation *rel, const struct net *net,
+                              struct dot *dot, bool *dominated, struct err *e);
+/* Reads the own log until everything committed here before now is in it, at most 50 ms: ST_RETRY when it did not come. */
+MUSTCHECK enum status own_catch_up(struct applier *a, struct err *e);
+/* Takes what has arrived in the own log and notes it. */
+MUSTCHECK enum status own_pump(struct applier *a, struct err *e);
+
+/* conflict.c: records losers in pangea.conflict. */
+MUSTCHECK enum status losers_record(struct applier *a, const struct loser *l, size_t n, const struct regset *regs, struct err *e);
+
+/* Empties the pipe that the readers write. */
+void wake_drain(int fd);
+
+/* name.c: which row of a group the database refuses (after the group was rolled back); puts it before what *e says. */
+void name_refused_row(struct applier *a, struct origin *o, const struct log_item *item, struct err *e);
+
+/* group.c: one group of another region in one transaction. ST_RETRY (with o->waits_for set when it waits for something by name): again
+ * later; ST_DATA: the origin stops or waits by name. Nothing of the group is in the database then. */
+MUSTCHECK enum status group_apply(struct applier *a, struct origin *o, const struct log_item *item, struct err *e);
+MUSTCHECK enum status session_as(struct applier *a, region_id origin, struct err *e); /* whose transactions follow */
+MUSTCHECK enum status begin_as(struct applier *a, region_id origin, lsn_t lsn, hlc_t hlc, struct err *e);
+MUSTCHECK enum status position_send(struct applier *a, region_id origin, const struct log_position *p, struct err *e);
+MUSTCHECK enum status work_fill(struct applier *a, const struct log_item *item, region_id origin, struct work *w, struct err *e);
+
+/* repair.c: the own log held against what was applied meanwhile. *moved: something was processed. */
+MUSTCHECK enum status own_process(struct applier *a, bool *moved, struct err *e);
+
+/* A processed record of the own log: a candidate for the position from which it is read at the next start. */
+struct own_mark {
+        struct log_position at;
+};
+void own_mark_add(struct applier *a, const struct log_item *i);
+
+/* stability.c: every second: what is stable is forgotten. */
+MUSTCHECK enum status stability_turn(struct applier *a, struct err *e);
+void stability_note(struct applier *a, struct dot dot, fullxid_t xid);
+
+/* start.c: opens both sessions, checks that this is the right database and the only agent, reads positions and tombstones, opens logs. */
+MUSTCHECK enum status apply_start(struct applier *a, struct err *e);
+/* Closes and forgets all of it. */
+void apply_forget(struct applier *a);
+MUSTCHECK enum status apply_open_log(struct applier *a, struct origin *o, struct err *e);
+
+/* turn.c: reads what has come, applies what can be applied. *moved: something was done. ST_RETRY: the session is lost. */
+MUSTCHECK enum status apply_turn(struct applier *a, bool *moved, struct err *e);
+/* Sets an origin's state, logs a change of it. why may be NULL. */
+void origin_state(struct applier *a, struct origin *o, enum agent_state state, const struct err *why);
+
+/* follower.c: a follower's log holds EPOCH and PROGRESS, so that the others know its position. */
+struct follower;
+MUSTCHECK enum status follower_open(struct follower **out, struct applier *a, struct err *e);
+MUSTCHECK enum status follower_turn(struct follower *f, struct applier *a, struct err *e); /* publishes when a second has passed */
+void follower_close(struct follower *f);
+
+/* history.c: partitions of pangea.conflict by day, aged by conflicts.keep. Never fails: it says so in the log. */
+void history_turn(struct applier *a);
+
+/* status.c */
+void status_write(struct applier *a, enum agent_state state, int64_t since_us, const struct err *why);
+
+#endif

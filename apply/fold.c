@@ -1,0 +1,288 @@
+#include "apply/fold.h"
+
+#include <string.h>
+
+#include "base/map.h"
+#include "change/key.h"
+
+struct folder {
+        const struct group *g;
+        struct arena *arena;
+        fold_map *map;
+        void *ctx;
+        struct mapping *maps; /* one per relation of the group */
+        bool *mapped;
+        struct segment *first, **tail;
+        /* the open segment */
+        struct net *nets; /* room for two per change */
+        uint32_t nnets, cap;
+        uint32_t *table_of; /* per net: index of its relation */
+        uint32_t *slots;    /* hash table over (relation's target, key): net + 1 */
+        uint32_t nslots;
+        struct buf key;
+};
+
+static enum status mapping_of(struct folder *f, const struct relation *rel, const struct mapping **out, struct err *e)
+{
+        size_t at = (size_t)(rel - f->g->rels);
+        bool in_table = f->g->rels && rel >= f->g->rels && at < f->g->nrels;
+        if (!in_table) { /* a row that came in fragments brings a descriptor of its own */
+                struct mapping *one = ARENA_NEW(f->arena, struct mapping);
+                *out = one;
+                return f->map(f->ctx, rel, one, e);
+        }
+        *out = &f->maps[at];
+        if (f->mapped[at])
+                return ST_OK;
+        f->mapped[at] = true;
+        return f->map(f->ctx, rel, &f->maps[at], e);
+}
+
+/* The open segment's nets, table by table. */
+static struct segment *close_segment(struct folder *f)
+{
+        struct segment *s = ARENA_NEW(f->arena, struct segment);
+        *f->tail = s;
+        f->tail = &s->next;
+        if (!f->nnets)
+                return s;
+        uint32_t nrels = f->g->nrels ? f->g->nrels : 1;
+        uint32_t *count = ARENA_ARRAY(f->arena, uint32_t, nrels);
+        for (uint32_t i = 0; i < f->nnets; i++)
+                count[f->table_of[i]]++;
+        s->tables = ARENA_ARRAY(f->arena, struct fold_table, nrels);
+        uint32_t *index = ARENA_ARRAY(f->arena, uint32_t, nrels);
+        for (uint32_t r = 0; r < nrels; r++) {
+                if (!count[r])
+                        continue;
+                index[r] = s->ntables;
+                struct fold_table *t = &s->tables[s->ntables++];
+                t->rel = &f->g->rels[r];
+                t->map = f->maps[r];
+                t->nets = ARENA_ARRAY(f->arena, struct net *, count[r]);
+        }
+        for (uint32_t i = 0; i < f->nnets; i++) {
+                struct fold_table *t = &s->tables[index[f->table_of[i]]];
+                t->nets[t->n++] = &f->nets[i];
+        }
+        f->nets = ARENA_ARRAY(f->arena, struct net, f->cap);
+        f->table_of = ARENA_ARRAY(f->arena, uint32_t, f->cap);
+        memset(f->slots, 0, sizeof *f->slots * f->nslots);
+        f->nnets = 0;
+        return s;
+}
+
+/* Nets of another layout of the same table must be written first. */
+static void barrier_on_new_layout(struct folder *f, uint32_t rel, const struct target *target)
+{
+        for (uint32_t i = f->nnets; i-- > 0;) {
+                uint32_t other = f->table_of[i];
+                if (other != rel && f->maps[other].target == target) {
+                        close_segment(f);
+                        return;
+                }
+        }
+}
+
+static struct net *new_net(struct folder *f, const struct change *c, const struct value *key_row)
+{
+        f->table_of[f->nnets] = (uint32_t)(c->rel - f->g->rels);
+        struct net *n = &f->nets[f->nnets++];
+        *n = (struct net){.key = key_row, .tx = c->tx};
+        return n;
+}
+
+/* The net of a key, or NULL; *at is then where it belongs, and f->key holds its bytes. */
+static struct net *find_net(struct folder *f, const struct change *c, const struct value *key_row, uint32_t *at, uint64_t *hash)
+{
+        uint32_t rel = (uint32_t)(c->rel - f->g->rels);
+        buf_reset(&f->key);
+        key_bytes(&f->key, c->rel, key_row);
+        *hash = hash64(f->key.data, f->key.len, rel);
+        for (*at = (uint32_t)*hash & (f->nslots - 1); f->slots[*at]; *at = (*at + 1) & (f->nslots - 1)) {
+                struct net *n = &f->nets[f->slots[*at] - 1];
+                if (n->hash == *hash && f->table_of[f->slots[*at] - 1] == rel && n->klen == f->key.len &&
+                    memcmp(n->kb, f->key.data, f->key.len) == 0)
+                        return n;
+        }
+        return NULL;
+}
+
+static struct net *net_of(struct folder *f, const struct change *c, const struct value *key_row, bool *is_new)
+{
+        uint32_t at;
+        uint64_t hash;
+        struct net *n = find_net(f, c, key_row, &at, &hash);
+        *is_new = n == NULL;
+        if (n)
+                return n;
+        f->slots[at] = f->nnets + 1;
+        n = new_net(f, c, key_row);
+        n->hash = hash;
+        n->klen = (uint32_t)f->key.len;
+        n->kb = arena_copy(f->arena, f->key.data, f->key.len);
+        return n;
+}
+
+/* Values that were not sent did not change: what the group itself wrote before stands. */
+static const struct value *merge_unsent(struct folder *f, uint16_t ncols, const struct value *before, const struct value *row)
+{
+        if (!before)
+                return row;
+        struct value *merged = NULL;
+        for (uint16_t i = 0; i < ncols; i++) {
+                if (row[i].kind != VALUE_UNSENT || before[i].kind == VALUE_UNSENT)
+                        continue;
+                if (!merged)
+                        merged = arena_copy(f->arena, row, sizeof *row * ncols);
+                merged[i] = before[i];
+        }
+        return merged ? merged : row;
+}
+
+static bool complete(const struct relation *rel, const struct value *row)
+{
+        for (uint16_t i = 0; i < rel->ncols; i++)
+                if (row[i].kind == VALUE_UNSENT)
+                        return false;
+        return true;
+}
+
+static void fold_delete(struct folder *f, const struct change *c, const struct value *key_row)
+{
+        bool is_new;
+        struct net *n = net_of(f, c, key_row, &is_new);
+        n->del = n->had_del = true;
+        n->fresh = false;
+        n->row = NULL;
+        n->old = c->rel->full ? key_row : NULL;
+        n->tx = c->tx;
+}
+
+static void fold_put(struct folder *f, const struct change *c, bool insert, const struct value *row)
+{
+        bool is_new;
+        struct net *n = net_of(f, c, row, &is_new);
+        if (is_new)
+                n->is_insert = insert;
+        n->row = merge_unsent(f, c->rel->ncols, n->row, row);
+        n->key = n->row;
+        n->fresh |= insert;
+        n->del = false;
+        n->tx = c->tx;
+}
+
+/* A key change: delete and insert, when the new row is whole; what the group knows of the old row fills it up. */
+static void fold_key_change(struct folder *f, const struct change *c)
+{
+        bool is_new;
+        uint32_t at;
+        uint64_t hash;
+        const struct net *before = find_net(f, c, c->old, &at, &hash);
+        const struct value *row = merge_unsent(f, c->rel->ncols, before ? before->row : NULL, c->row);
+        if (complete(c->rel, row)) {
+                fold_delete(f, c, c->old);
+                fold_put(f, c, true, row);
+                return;
+        }
+        /* not whole: the row that stands here moves. A segment of its own, so that nothing is re-ordered around it. */
+        if (f->nnets)
+                close_segment(f);
+        struct net *move = net_of(f, c, c->old, &is_new);
+        move->row = row;
+        close_segment(f);
+}
+
+static enum status fold_keyed(struct folder *f, const struct change *c, const struct mapping *m, struct err *e)
+{
+        const struct value *key_row = change_key_row(c);
+        if (!key_row || key_has_unsent(c->rel, key_row)) {
+                char name[140];
+                return err_named(e, ST_DATA, "row_refused", "table %s: an %s without its key: REPLICA IDENTITY does not carry it",
+                                 relation_str(name, sizeof name, c->rel), change_op_name(c->op));
+        }
+        barrier_on_new_layout(f, (uint32_t)(c->rel - f->g->rels), m->target);
+        switch (c->op) {
+        case CHANGE_INSERT:
+                fold_put(f, c, true, c->row);
+                break;
+        case CHANGE_UPDATE:
+                if (c->old && !key_equal_rows(c->rel, c->old, c->row))
+                        fold_key_change(f, c);
+                else
+                        fold_put(f, c, false, c->row);
+                break;
+        case CHANGE_DELETE:
+                fold_delete(f, c, c->old);
+                break;
+        case CHANGE_TRUNCATE:
+                break;
+        }
+        return ST_OK;
+}
+
+/* Inserts of a table without a key go with the others; updates and deletes of it are done one by one, in their order. */
+static void fold_keyless(struct folder *f, const struct change *c, const struct mapping *m)
+{
+        if (c->op == CHANGE_INSERT) {
+                struct net *n = new_net(f, c, c->row);
+                n->row = c->row;
+                n->fresh = n->is_insert = true;
+                return;
+        }
+        struct segment *seg = close_segment(f);
+        seg->map = *m;
+        seg->keyless = c;
+}
+
+static enum status fold_one(struct folder *f, const struct change *c, struct err *e)
+{
+        const struct mapping *m;
+        enum status s = mapping_of(f, c->rel, &m, e);
+        if (s != ST_OK || !m->applied)
+                return s;
+        if (c->op == CHANGE_TRUNCATE) {
+                struct segment *seg = close_segment(f);
+                seg->map = *m;
+                seg->truncate = c;
+                return ST_OK;
+        }
+        if (c->rel->nkeys == 0) {
+                fold_keyless(f, c, m);
+                return ST_OK;
+        }
+        return fold_keyed(f, c, m, e);
+}
+
+enum status fold_group(const struct group *g, struct arena *arena, fold_map *map, void *ctx, struct segment **out, struct err *e)
+{
+        struct folder f = {.g = g, .arena = arena, .map = map, .ctx = ctx};
+        struct group own;
+        f.tail = &f.first;
+        *out = NULL;
+        if (!g->nchanges)
+                return ST_OK;
+        if (!g->nrels || g->changes[0].rel < g->rels || g->changes[0].rel >= g->rels + g->nrels) {
+                own = *g; /* a fragmented row: its descriptor as a table of one */
+                own.rels = g->changes[0].rel;
+                own.nrels = 1;
+                f.g = &own;
+        }
+        f.maps = ARENA_ARRAY(arena, struct mapping, f.g->nrels);
+        f.mapped = ARENA_ARRAY(arena, bool, f.g->nrels);
+        f.cap = 2 * g->nchanges + 2;
+        for (f.nslots = 16; f.nslots < 2 * f.cap; f.nslots *= 2)
+                ;
+        f.nets = ARENA_ARRAY(arena, struct net, f.cap);
+        f.table_of = ARENA_ARRAY(arena, uint32_t, f.cap);
+        f.slots = ARENA_ARRAY(arena, uint32_t, f.nslots);
+        buf_init(&f.key, 0);
+        enum status s = ST_OK;
+        for (uint32_t i = 0; i < g->nchanges && s == ST_OK; i++)
+                s = fold_one(&f, &g->changes[i], e);
+        if (s == ST_OK && f.nnets)
+                close_segment(&f);
+        buf_release(&f.key);
+        *out = f.first;
+        return s;
+}

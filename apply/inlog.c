@@ -1,0 +1,412 @@
+#include "apply/inlog.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+#define REREAD_LIMIT_US INT64_C(60000000)
+#define QUEUE_ITEMS 20000
+
+struct inlog {
+        struct kafka_conf conf; /* borrowed from the topology */
+        char topic[256];
+        region_id region;
+        struct regset *regs;
+        void (*note)(void *ctx, const struct log_item *i);
+        void *note_ctx;
+        struct kafka_reader *reader;
+        struct arena arena;
+        struct log_item *head, **tail;
+        size_t bytes, max_bytes, items;
+        struct log_position at; /* of the last accepted record */
+        koffset_t stored;       /* the offset we began at: its record must be the one we remember */
+        koffset_t read;
+        /* an unfinished chunked group */
+        koffset_t big_first; /* -1: none */
+        uint32_t big_next;
+};
+
+enum status inlog_open(struct inlog **out, const struct inlog_opts *o, struct err *e)
+{
+        struct inlog *l = MEM_NEW(struct inlog);
+        l->conf = *o->conf;
+        snprintf(l->topic, sizeof l->topic, "%s", o->topic);
+        l->region = o->region;
+        l->regs = o->regs;
+        l->note = o->note;
+        l->note_ctx = o->note_ctx;
+        l->at = o->from;
+        l->stored = o->from.offset;
+        l->read.v = -1;
+        l->big_first.v = -1;
+        l->max_bytes = o->max_bytes;
+        l->tail = &l->head;
+        arena_init(&l->arena);
+        koffset_t from = o->from.offset.v < 0 ? KAFKA_FROM_START : o->from.offset;
+        enum status s = kafka_reader_open(&l->reader, o->conf, o->topic, from, 16 * 1024, e);
+        if (s != ST_OK) {
+                inlog_close(l);
+                return s;
+        }
+        if (o->wake_fd >= 0)
+                kafka_reader_wake_fd(l->reader, o->wake_fd);
+        *out = l;
+        return ST_OK;
+}
+
+void log_item_free(struct log_item *i)
+{
+        if (!i)
+                return;
+        if (i->msg.handle)
+                kafka_msg_done(&i->msg);
+        free(i->txs);
+        free(i);
+}
+
+void inlog_close(struct inlog *l)
+{
+        if (!l)
+                return;
+        while (l->head)
+                log_item_free(inlog_take(l));
+        if (l->reader)
+                kafka_reader_close(l->reader);
+        arena_release(&l->arena);
+        free(l);
+}
+
+struct log_item *inlog_head(struct inlog *l)
+{
+        return l->head;
+}
+
+struct log_item *inlog_take(struct inlog *l)
+{
+        struct log_item *i = l->head;
+        l->head = i->next;
+        if (!l->head)
+                l->tail = &l->head;
+        l->bytes -= i->bytes;
+        l->items--;
+        i->next = NULL;
+        return i;
+}
+
+static void enqueue(struct inlog *l, struct log_item *i)
+{
+        *l->tail = i;
+        l->tail = &i->next;
+        l->bytes += i->bytes;
+        l->items++;
+        if (l->note)
+                l->note(l->note_ctx, i);
+}
+
+koffset_t inlog_read_offset(const struct inlog *l)
+{
+        return l->read;
+}
+
+koffset_t inlog_end_offset(struct inlog *l)
+{
+        return kafka_reader_cached_high(l->reader);
+}
+
+uint64_t inlog_epoch(const struct inlog *l)
+{
+        return l->at.epoch;
+}
+
+size_t inlog_queued(const struct inlog *l)
+{
+        return l->items;
+}
+
+size_t inlog_queued_bytes(const struct inlog *l)
+{
+        return l->bytes;
+}
+
+/* The record at the stored offset must be the one that was applied: anything else means another topic under the same name. */
+static enum status check_stored(struct inlog *l, const struct record *r, koffset_t offset, struct err *e)
+{
+        bool group = r->head.kind == RECORD_GROUP;
+        if (offset.v == l->stored.v && r->head.epoch == l->at.epoch && r->head.seq == l->at.seq && (!group || r->u.group.hlc.v == l->at.hlc.v))
+                return ST_OK;
+        return err_named(e, ST_DATA, "topic_recreated",
+                         "topic %s: offset %" PRId64 " held epoch %" PRIu64 " seq %" PRIu64 " when it was applied, now offset %" PRId64
+                         " holds epoch %" PRIu64 " seq %" PRIu64 ": the topic was recreated or its records were deleted; "
+                         "this region must be set up again from a copy of another one (pangea deinit, copy, pangea init)",
+                         l->topic, l->stored.v, l->at.epoch, l->at.seq, offset.v, r->head.epoch, r->head.seq);
+}
+
+static void fill_group(struct log_item *i, const struct record *r, region_id region, bool keep_txs)
+{
+        const struct group *g = &r->u.group;
+        i->hlc = g->hlc;
+        if (g->ntxs) {
+                const struct txn *last = &g->txs[g->ntxs - 1];
+                i->vec = *last->vec;
+                i->vec_first = *g->txs[0].vec;
+                i->first_commit = g->txs[0].commit_lsn;
+                i->end_lsn = last->end_lsn;
+        }
+        i->vec.at[region.i] = g->hlc;
+        i->vec_first.at[region.i] = g->hlc;
+        if (!keep_txs)
+                return;
+        i->ntxs = g->ntxs;
+        i->txs = mem_alloc(sizeof *i->txs * g->ntxs);
+        for (uint32_t n = 0; n < g->ntxs; n++)
+                i->txs[n] = (struct item_tx){.xid = (uint32_t)g->txs[n].xid.v, .commit_us = g->txs[n].commit_us};
+}
+
+/* A chunk of a group that spans records: remembered by its first offset until the last one is there. Returns false while unfinished. */
+static bool gather_chunk(struct inlog *l, const struct group *g, koffset_t offset, struct log_item *i)
+{
+        if (g->chunk == 0) {
+                l->big_first = offset;
+                l->big_next = 0;
+        }
+        if (l->big_first.v < 0 || g->chunk != l->big_next) { /* we began in the middle of a group that a new epoch had voided */
+                l->big_first.v = -1;
+                return false;
+        }
+        l->big_next++;
+        if (!g->last)
+                return false;
+        i->kind = ITEM_BIG;
+        i->first_offset = l->big_first;
+        l->big_first.v = -1;
+        return true;
+}
+
+static enum status accept(struct inlog *l, struct kafka_msg *m, const struct record *r, struct err *e)
+{
+        bool replay = l->stored.v >= 0 && m->offset.v == l->stored.v;
+        struct log_item *i = MEM_NEW(struct log_item);
+        i->epoch = r->head.epoch;
+        i->seq = r->head.seq;
+        i->offset = i->first_offset = m->offset;
+        i->time_us = m->time_us;
+        i->replay = replay;
+        i->bytes = sizeof *i + m->len;
+        bool keep = true;
+        switch (r->head.kind) {
+        case RECORD_EPOCH:
+                i->kind = ITEM_EPOCH;
+                i->wall_us = r->u.epoch.wall_us;
+                l->big_first.v = -1;
+                break;
+        case RECORD_MARKER:
+                i->kind = ITEM_MARKER;
+                break;
+        case RECORD_PROGRESS:
+                i->kind = ITEM_PROGRESS;
+                i->vec = r->u.progress.vec;
+                i->end_lsn = r->u.progress.decoded;
+                i->xmin = r->u.progress.xmin;
+                i->xmin_lsn = r->u.progress.xmin_lsn;
+                i->wall_us = r->u.progress.wall_us;
+                break;
+        case RECORD_GROUP:
+                i->kind = ITEM_GROUP;
+                if (r->u.group.chunk == 0 && r->u.group.last)
+                        l->big_first.v = -1;
+                else
+                        keep = gather_chunk(l, &r->u.group, m->offset, i) || replay;
+                if (keep)
+                        fill_group(i, r, l->region, l->note != NULL);
+                break;
+        }
+        if (!keep) {
+                log_item_free(i);
+        } else {
+                if (i->kind == ITEM_GROUP && l->note && l->bytes >= l->max_bytes)
+                        i->kind = ITEM_BIG; /* read again when its turn comes */
+                if (i->kind == ITEM_GROUP && !replay) {
+                        i->msg = *m;
+                        m->handle = NULL; /* taken */
+                } else {
+                        i->bytes = sizeof *i;
+                }
+                enqueue(l, i);
+        }
+        (void)e;
+        return ST_OK;
+}
+
+/* Fencing and sequence: DESIGN 5.1. */
+static enum status judge(struct inlog *l, const struct record *r, koffset_t offset, bool *take, struct err *e)
+{
+        const struct record_head *h = &r->head;
+        *take = false;
+        if (h->region.i != l->region.i)
+                return err_named(e, ST_DATA, "region_mismatch", "topic %s offset %" PRId64 ": the record is of region %s", l->topic,
+                                 offset.v, regset_name(l->regs, h->region));
+        if (l->stored.v >= 0 && l->read.v < 0) {
+                if (l->at.offset.v >= 0) {
+                        enum status s = check_stored(l, r, offset, e);
+                        if (s != ST_OK)
+                                return s;
+                }
+                *take = true;
+                return ST_OK;
+        }
+        if (h->kind == RECORD_EPOCH) {
+                if (h->epoch <= l->at.epoch)
+                        return ST_OK;
+                l->at.epoch = h->epoch;
+                *take = true;
+                return ST_OK;
+        }
+        if (h->epoch < l->at.epoch) {
+                log_event(LOG_INFO, "apply.fenced", "topic=%s\toffset=%" PRId64 "\tepoch=%" PRIu64 "\tcurrent=%" PRIu64, l->topic,
+                          offset.v, h->epoch, l->at.epoch);
+                return ST_OK;
+        }
+        if (h->epoch > l->at.epoch)
+                return err_named(e, ST_DATA, "seq_gap", "topic %s offset %" PRId64 ": epoch %" PRIu64 " without its EPOCH record", l->topic,
+                                 offset.v, h->epoch);
+        if (l->at.incarnation && h->incarnation != l->at.incarnation)
+                return err_named(e, ST_DATA, "incarnation_changed",
+                                 "topic %s offset %" PRId64 ": incarnation %u, this region knows %u: region %s was set up anew; "
+                                 "set this region up again from a copy (pangea deinit, copy, pangea init)",
+                                 l->topic, offset.v, h->incarnation, l->at.incarnation, regset_name(l->regs, l->region));
+        if (h->kind == RECORD_MARKER) {
+                *take = true;
+                return ST_OK;
+        }
+        if (h->seq <= l->at.seq)
+                return ST_OK; /* delivered twice */
+        if (h->seq != l->at.seq + 1)
+                return err_named(e, ST_DATA, "seq_gap",
+                                 "topic %s offset %" PRId64 ": seq %" PRIu64 " follows %" PRIu64 ": records are missing (retention, a "
+                                 "recreated topic, or a broker that lost acknowledged records); compare the regions with pangea verify, "
+                                 "then set this one up again from a copy",
+                                 l->topic, offset.v, h->seq, l->at.seq);
+        l->at.seq = h->seq;
+        *take = true;
+        return ST_OK;
+}
+
+static enum status one(struct inlog *l, struct kafka_msg *m, struct err *e)
+{
+        struct record r;
+        bool take = false;
+        arena_reset(&l->arena);
+        enum status s = wire_decode_head(m->data, m->len, l->regs, &l->arena, &r, e);
+        if (s != ST_OK) {
+                char why[sizeof e->msg];
+                snprintf(why, sizeof why, "%s", e->msg);
+                return err_named(e, ST_DATA, "record_corrupt", "topic %s offset %" PRId64 ": %.900s", l->topic, m->offset.v, why);
+        }
+        s = judge(l, &r, m->offset, &take, e);
+        if (s != ST_OK)
+                return s;
+        l->read = m->offset;
+        return take ? accept(l, m, &r, e) : ST_OK;
+}
+
+enum status inlog_pump(struct inlog *l, struct err *e)
+{
+        bool any = false;
+        while (l->note || (l->bytes < l->max_bytes && l->items < QUEUE_ITEMS)) {
+                struct kafka_msg m = {.handle = NULL};
+                enum status s = kafka_reader_next(l->reader, 0, &m, e);
+                if (s != ST_OK)
+                        return s == ST_RETRY && any ? ST_OK : s;
+                any = true;
+                s = one(l, &m, e);
+                if (m.handle)
+                        kafka_msg_done(&m);
+                if (s != ST_OK)
+                        return s;
+        }
+        return any ? ST_OK : err_set(e, ST_RETRY, "queue full");
+}
+
+/* ---- a chunked group again ----------------------------------------------------------------------------------------------------- */
+
+struct gather {
+        struct buf whole; /* fragments of one row */
+        uint64_t epoch, newest;
+        inlog_chunk *cb;
+        void *ctx;
+};
+
+static enum status fragment(struct gather *ga, struct arena *arena, const struct group *g, struct err *e)
+{
+        if (g->frag_at == 0)
+                buf_reset(&ga->whole);
+        if (g->frag_at != ga->whole.len || g->frag_total < g->frag_at + g->frag_len)
+                return err_named(e, ST_DATA, "record_corrupt", "a fragment of a row is out of place");
+        buf_put(&ga->whole, g->frag, g->frag_len);
+        if (ga->whole.full)
+                return err_named(e, ST_DATA, "record_corrupt", "a row of more than %zu bytes", ga->whole.max);
+        if (ga->whole.len < g->frag_total)
+                return ST_OK;
+        struct change c;
+        enum status s = wire_decode_large(ga->whole.data, ga->whole.len, arena, &c, e);
+        if (s != ST_OK)
+                return s;
+        struct group one_row = *g;
+        one_row.frag = NULL;
+        one_row.nchanges = 1;
+        one_row.changes = &c;
+        s = ga->cb(ga->ctx, &one_row, e);
+        buf_release(&ga->whole);
+        return s;
+}
+
+static enum status chunk(struct inlog *l, struct gather *ga, struct arena *arena, struct kafka_msg *m, struct err *e)
+{
+        struct record r;
+        arena_reset(arena);
+        enum status s = wire_decode(m->data, m->len, l->regs, arena, &r, e);
+        if (s != ST_OK)
+                return err_named(e, ST_DATA, "record_corrupt", "topic %s offset %" PRId64 ": unreadable", l->topic, m->offset.v);
+        ga->newest = r.head.epoch > ga->newest ? r.head.epoch : ga->newest;
+        if (r.head.kind != RECORD_GROUP || r.head.epoch != (ga->epoch ? ga->epoch : ga->newest))
+                return ST_OK; /* PROGRESS between chunks, a zombie's record */
+        if (r.u.group.frag)
+                return fragment(ga, arena, &r.u.group, e);
+        return ga->cb(ga->ctx, &r.u.group, e);
+}
+
+enum status inlog_reread(struct inlog *l, koffset_t first, koffset_t last, uint64_t epoch, inlog_chunk *cb, void *ctx, struct err *e)
+{
+        struct kafka_reader *again = NULL;
+        struct gather ga = {.cb = cb, .ctx = ctx, .epoch = epoch};
+        struct arena arena;
+        arena_init(&arena);
+        buf_init(&ga.whole, (size_t)1 << 30);
+        enum status s = kafka_reader_open(&again, &l->conf, l->topic, first, 4 * 1024, e);
+        int64_t limit = clock_mono_us() + REREAD_LIMIT_US;
+        while (s == ST_OK) {
+                struct kafka_msg m = {.handle = NULL};
+                s = kafka_reader_next(again, 100, &m, e);
+                if (s == ST_RETRY && clock_mono_us() < limit) {
+                        s = ST_OK;
+                        continue;
+                }
+                if (s != ST_OK)
+                        break;
+                limit = clock_mono_us() + REREAD_LIMIT_US;
+                koffset_t at = m.offset;
+                s = chunk(l, &ga, &arena, &m, e);
+                kafka_msg_done(&m);
+                if (at.v >= last.v)
+                        break;
+        }
+        if (again)
+                kafka_reader_close(again);
+        buf_release(&ga.whole);
+        arena_release(&arena);
+        return s;
+}

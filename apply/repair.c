@@ -1,0 +1,271 @@
+/* repair: what is read in the own log is held against what was applied meanwhile.  DESIGN 6.5.
+ * A local delete meets a row that another region wrote concurrently and that was applied before the delete was read; a local insert or
+ * update meets a tombstone that arrived while it was in flight. Idempotent: repeated after a restart. */
+#include "apply/pass.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+
+#define BATCH_ITEMS 256
+#define BATCH_BYTES ((size_t)1 << 20)
+
+struct repair {
+        struct applier *a;
+        bool open; /* the transaction is begun: something was found that must be written */
+        const struct log_item *item;
+};
+
+/* Only tables that several leaders write can need a repair. */
+static enum status map_own(void *ctx, const struct relation *rel, struct mapping *out, struct err *e)
+{
+        struct repair *r = ctx;
+        struct applier *a = r->a;
+        memset(out, 0, sizeof *out);
+        if (!rel->nkeys || !topology_multi_writer(a->topo, rel->schema, rel->name))
+                return ST_OK;
+        enum status s = catalog_map(a->catalog, a->side, rel, a->me, &a->arena, out, e);
+        if (s == ST_DATA) { /* dropped or changed since: there is no row to repair any more, a tombstone by name is enough */
+                log_event(LOG_INFO, "apply.own_log_table", "table=%s.%s\twhy=%s", rel->schema, rel->name, e->msg);
+                err_clear(e);
+                s = ST_OK;
+                out->applied = false;
+                return s;
+        }
+        out->applied = s == ST_OK;
+        return s;
+}
+
+static enum status begin_repair(struct repair *r, struct err *e)
+{
+        if (r->open)
+                return ST_OK;
+        r->open = true;
+        return begin_as(r->a, r->a->me, r->item->end_lsn, r->item->hlc, e);
+}
+
+static enum status lock_nets(struct pass *p, const struct fold_table *t, struct net **nets, uint32_t n, struct err *e)
+{
+        struct run run = {.w = p->w, .table = t, .kind = SQL_LOCK, .nets = nets, .n = n};
+        enum status s = pass_send_run(p, &run, &p->w->guard, pass_on_locked, e);
+        return s == ST_OK ? session_sync(p->a->db, p, e) : s;
+}
+
+/* A local delete against the row that stands. */
+static void judge_delete(struct pass *p, const struct fold_table *t, struct net *n)
+{
+        const struct standing *st = n->standing;
+        region_id from = st ? pass_origin_region(p->a, st->origin) : REGION_NONE;
+        if (from.i == REGION_NONE.i || from.i == p->a->me.i || st->mine || st->old)
+                return; /* absent, or written here after the delete */
+        struct dot dot = {.region = from, .hlc = {(uint64_t)st->ts_us}};
+        struct vector seen = pass_seen_by(p->w, n);
+        struct loser l = {.table = t, .net = n, .winner_known = true, .kind = CONFLICT_DELETE_ORIGIN_DIFFERS};
+        switch (lww_decide(dot, p->w->dot, &seen, &p->a->regs)) {
+        case VERDICT_OVERWRITE:
+                return;
+        case VERDICT_KEEP_MINE:
+                l.dot = p->w->dot;
+                l.winner = dot;
+                n->lost = true;
+                break;
+        case VERDICT_TAKE_THEIRS:
+                l.dot = dot;
+                l.winner = p->w->dot;
+                l.image = st->image ? st->image : "null";
+                pass_place(p, t, n, SQL_DELETE);
+                break;
+        }
+        pass_lose(p, l);
+}
+
+static enum status repair_deletes(struct pass *p, struct repair *r, struct err *e)
+{
+        enum status s = ST_OK;
+        for (uint32_t i = 0; i < p->seg->ntables && s == ST_OK; i++) {
+                const struct fold_table *t = &p->seg->tables[i];
+                struct net **dels = ARENA_ARRAY(p->arena, struct net *, t->n);
+                uint32_t n = 0;
+                for (uint32_t k = 0; k < t->n; k++)
+                        if (t->nets[k]->del)
+                                dels[n++] = t->nets[k];
+                if (!n)
+                        continue;
+                s = begin_repair(r, e);
+                if (s == ST_OK)
+                        s = lock_nets(p, t, dels, n, e);
+                for (uint32_t k = 0; k < n && s == ST_OK; k++)
+                        judge_delete(p, t, dels[k]);
+        }
+        return s;
+}
+
+/* A local put that a tombstone kills: the row goes, if it is still the one that this group wrote. */
+static enum status judge_put(struct pass *p, const struct fold_table *t, struct net *n, struct dot killer, struct err *e)
+{
+        const struct standing *st = n->standing;
+        struct dot dot;
+        bool older;
+        if (!st || pass_origin_region(p->a, st->origin).i != REGION_NONE.i)
+                return ST_OK;
+        enum status s = own_dot(p->a, st->ts_us, st->xmin, t->rel, n, &dot, &older, e);
+        if (s != ST_OK || older || dot.hlc.v != p->w->dot.hlc.v)
+                return s;
+        pass_place(p, t, n, SQL_DELETE);
+        pass_lose(p, (struct loser){.table = t, .net = n, .dot = p->w->dot, .winner_known = true, .winner = killer,
+                                    .kind = CONFLICT_UPDATE_DELETED});
+        return ST_OK;
+}
+
+static enum status repair_puts(struct pass *p, struct repair *r, struct err *e)
+{
+        struct tomb_hit *hits;
+        size_t nhits;
+        enum status s = pass_find_killed(p, &hits, &nhits, e);
+        for (size_t i = 0; i < nhits && s == ST_OK; i++) {
+                struct net *n = hits[i].net;
+                if (n->lost)
+                        continue;
+                s = begin_repair(r, e);
+                if (s == ST_OK)
+                        s = lock_nets(p, hits[i].table, &n, 1, e);
+                if (s == ST_OK && n->standing)
+                        s = own_catch_up(p->a, e);
+                if (s == ST_OK)
+                        s = judge_put(p, hits[i].table, n, hits[i].killer, e);
+        }
+        return s;
+}
+
+/* Own deletes are tombstones too, once they are read here; also those of keys that exist again. */
+static enum status own_tombs(struct pass *p, struct repair *r, struct err *e)
+{
+        struct applier *a = p->a;
+        struct tomb_list l;
+        enum status s = ST_OK;
+        tomb_list_init(&l);
+        for (uint32_t i = 0; i < p->seg->ntables; i++) {
+                const struct fold_table *t = &p->seg->tables[i];
+                for (uint32_t k = 0; k < t->n; k++)
+                        if (t->nets[k]->had_del)
+                                tomb_list_add(&l, a->tombs, t->map.target->name, t->nets[k]->kb, t->nets[k]->klen, p->w->dot.hlc);
+        }
+        if (l.n)
+                s = begin_repair(r, e);
+        if (s == ST_OK)
+                s = tomb_list_send(&l, a->db, &a->fixed[FIXED_TOMB_PUT], regset_name(&a->regs, a->me), e);
+        tomb_list_release(&l);
+        return s;
+}
+
+static enum status repair_segment(struct work *w, struct repair *r, const struct segment *seg, struct err *e)
+{
+        struct pass p = {.w = w, .a = w->a, .arena = &w->a->arena, .seg = seg};
+        pass_clear_runs(&p);
+        enum status s = repair_deletes(&p, r, e);
+        if (s == ST_OK)
+                s = repair_puts(&p, r, e);
+        if (s == ST_OK && p.runs)
+                s = pass_send_runs(&p, false, e);
+        if (s == ST_OK)
+                s = own_tombs(&p, r, e);
+        if (s == ST_OK && seg->truncate) {
+                s = begin_repair(r, e);
+                if (s == ST_OK)
+                        s = pass_truncate_own(&p, e);
+        }
+        if (s == ST_OK && p.nlosers)
+                s = losers_record(w->a, p.losers, p.nlosers, &w->a->regs, e);
+        return s;
+}
+
+static enum status repair_group(void *ctx, const struct group *g, struct err *e)
+{
+        struct repair *r = ctx;
+        struct work w = {.a = r->a};
+        struct segment *seg = NULL;
+        enum status s = work_fill(r->a, r->item, r->a->me, &w, e);
+        w.guard.h_xid = 0;
+        w.g = g;
+        if (s == ST_OK)
+                s = fold_group(g, &r->a->arena, map_own, r, &seg, e);
+        for (; s == ST_OK && seg; seg = seg->next)
+                s = repair_segment(&w, r, seg, e);
+        return s;
+}
+
+static enum status repair_item(struct repair *r, struct err *e)
+{
+        struct applier *a = r->a;
+        struct record rec;
+        if (r->item->replay || (a->leaders & (a->leaders - 1)) == 0)
+                return ST_OK; /* processed before; or nobody else writes */
+        switch (r->item->kind) {
+        case ITEM_EPOCH:
+        case ITEM_PROGRESS:
+        case ITEM_MARKER:
+                return ST_OK;
+        case ITEM_BIG:
+                return inlog_reread(a->own_log, r->item->first_offset, r->item->offset, r->item->epoch, repair_group, r, e);
+        case ITEM_GROUP:
+                break;
+        }
+        enum status s = wire_decode(r->item->msg.data, r->item->msg.len, &a->regs, &a->arena, &rec, e);
+        return s == ST_OK ? repair_group(r, &rec.u.group, e) : s;
+}
+
+static void processed(struct applier *a, const struct log_item *i)
+{
+        if (i->kind == ITEM_EPOCH || i->kind == ITEM_MARKER)
+                return;
+        vector_join(&a->seen[a->me.i], &i->vec);
+        a->seen[a->me.i].at[a->me.i] = hlc_max(a->seen[a->me.i].at[a->me.i], i->hlc);
+        a->applied.at[a->me.i] = a->seen[a->me.i].at[a->me.i];
+        own_mark_add(a, i);
+}
+
+enum status own_process(struct applier *a, bool *moved, struct err *e)
+{
+        struct repair r = {.a = a};
+        const struct log_item *last = NULL;
+        size_t bytes = 0;
+        unsigned n = 0;
+        *moved = false;
+        if (!a->own_log || !inlog_head(a->own_log))
+                return ST_OK;
+        arena_reset(&a->arena);
+        enum status s = ST_OK;
+        for (struct log_item *i = inlog_head(a->own_log); i && n < BATCH_ITEMS && bytes < BATCH_BYTES && s == ST_OK; i = i->next, n++) {
+                bool alone = i->kind == ITEM_BIG;
+                if (alone && n)
+                        break;
+                r.item = i;
+                bytes += i->bytes;
+                s = repair_item(&r, e);
+                if (s == ST_OK)
+                        last = i;
+                if (alone)
+                        break;
+        }
+        if (s == ST_OK && r.open) {
+                s = session_query(a->db, "COMMIT", 0, NULL, NULL, NULL, e);
+                if (s == ST_OK)
+                        s = session_sync(a->db, NULL, e);
+        }
+        if (s != ST_OK) {
+                session_rollback(a->db);
+                return s;
+        }
+        while (last) {
+                struct log_item *i = inlog_take(a->own_log);
+                bool end = i == last;
+                processed(a, i);
+                log_item_free(i);
+                *moved = true;
+                if (end)
+                        break;
+        }
+        return ST_OK;
+}

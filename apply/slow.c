@@ -1,0 +1,264 @@
+/* slow: rows that the guarded statement did not touch: locked, their exact version looked up, decided, written.  DESIGN 6.3. */
+#include "apply/pass.h"
+
+#include <stdio.h>
+#include <string.h>
+
+struct standing *standing_of(struct arena *arena, const struct pgres *r, int row)
+{
+        struct standing *st = ARENA_NEW(arena, struct standing);
+        st->xmin = (uint32_t)pgres_i64(r, row, LOCK_XMIN);
+        st->ts_us = pgres_i64(r, row, LOCK_TS_US);
+        st->origin = (uint32_t)pgres_i64(r, row, LOCK_ORIGIN);
+        st->mine = pgres_text(r, row, LOCK_MINE)[0] == 't';
+        st->old = pgres_text(r, row, LOCK_OLD)[0] == 't';
+        if (!pgres_null(r, row, LOCK_IMAGE))
+                st->image = arena_strdup(arena, pgres_text(r, row, LOCK_IMAGE));
+        return st;
+}
+
+void pass_on_locked(void *ctx, void *arg, const struct pgres *r)
+{
+        struct pass *p = ctx;
+        struct run *run = arg;
+        for (int row = 0; row < pgres_rows(r); row++) {
+                int64_t n = pgres_i64(r, row, LOCK_N);
+                if (n >= 1 && n <= (int64_t)run->n)
+                        run->nets[n - 1]->standing = standing_of(p->arena, r, row);
+        }
+}
+
+static enum status lock_rest(struct pass *p, bool *any, struct err *e)
+{
+        enum status s = ST_OK;
+        *any = false;
+        for (struct run *r = p->runs; r && s == ST_OK; r = r->next) {
+                if (!r->locked)
+                        continue;
+                *any = true;
+                r->kind = SQL_LOCK;
+                s = pass_send_run(p, r, &p->w->guard, pass_on_locked, e);
+        }
+        return s == ST_OK && *any ? session_sync(p->a->db, p, e) : s;
+}
+
+region_id pass_origin_region(const struct applier *a, uint32_t roident)
+{
+        for (unsigned i = 0; roident && i < a->regs.n; i++)
+                if (a->origins.roident[i] == roident)
+                        return (region_id){(uint8_t)i};
+        return REGION_NONE;
+}
+
+static bool is_local(const struct applier *a, const struct standing *st)
+{
+        return pass_origin_region(a, st->origin).i == REGION_NONE.i;
+}
+
+static const struct vector *vector_of(const struct work *w, const struct net *n)
+{
+        return w->g->txs[n->tx].vec;
+}
+
+/* What the incoming version has seen; its own component is its own group. */
+struct vector pass_seen_by(const struct work *w, const struct net *n)
+{
+        struct vector v = *vector_of(w, n);
+        v.at[w->dot.region.i] = w->dot.hlc;
+        return v;
+}
+
+/* A local row older than H(V) is covered; below it every xid is in a group that V covers. */
+static bool below_h(const struct applier *a, const struct standing *st, hlc_t seen_of_me)
+{
+        fullxid_t h = ownlog_h(a->own, seen_of_me);
+        return h.v && (int32_t)(st->xmin - (uint32_t)h.v) < 0 && a->newest_xid.v - h.v < (UINT64_C(1) << 30);
+}
+
+/* Under last write wins a local row whose raw commit time is later than the incoming HLC has won already: its HLC will not be lower. */
+static bool won_already(const struct pass *p, const struct standing *st, const struct vector *seen)
+{
+        return (uint64_t)st->ts_us > p->w->dot.hlc.v && (uint64_t)st->ts_us > seen->at[p->a->me.i].v;
+}
+
+bool pass_needs_own_log(const struct pass *p, const struct fold_table *t, const struct net *n)
+{
+        const struct applier *a = p->a;
+        const struct standing *st = n->standing;
+        if (!t->map.target->multi || a->follower)
+                return false;
+        struct vector seen = pass_seen_by(p->w, n);
+        if (!st)
+                return !n->del && !n->fresh;
+        if (st->mine || st->old || !is_local(a, st) || below_h(a, st, seen.at[a->me.i]) || won_already(p, st, &seen))
+                return false;
+        return true;
+}
+
+void pass_lose(struct pass *p, struct loser l)
+{
+        if (p->nlosers == p->cap_losers) {
+                size_t cap = p->cap_losers ? 2 * p->cap_losers : 16;
+                struct loser *more = ARENA_ARRAY(p->arena, struct loser, cap);
+                if (p->nlosers)
+                        memcpy(more, p->losers, sizeof l * p->nlosers);
+                p->losers = more;
+                p->cap_losers = cap;
+        }
+        p->losers[p->nlosers++] = l;
+        p->w->conflicts++;
+}
+
+static enum conflict_kind kind_of(const struct net *n)
+{
+        if (n->del)
+                return CONFLICT_DELETE_ORIGIN_DIFFERS;
+        return n->is_insert ? CONFLICT_INSERT_EXISTS : CONFLICT_UPDATE_ORIGIN_DIFFERS;
+}
+
+/* The dot of the row that stands; *dominated: whatever it is, the incoming version may overwrite it. */
+static enum status standing_dot(struct pass *p, const struct fold_table *t, const struct net *n, struct dot *dot, bool *dominated,
+                                struct err *e)
+{
+        struct applier *a = p->a;
+        const struct standing *st = n->standing;
+        struct vector seen = pass_seen_by(p->w, n);
+        region_id from = pass_origin_region(a, st->origin);
+        *dominated = true;
+        if (st->mine || st->old)
+                return ST_OK;
+        if (from.i != REGION_NONE.i) {
+                *dot = (struct dot){.region = from, .hlc = {(uint64_t)st->ts_us}};
+                *dominated = false;
+                return ST_OK;
+        }
+        if (a->follower || below_h(a, st, seen.at[a->me.i]))
+                return ST_OK;
+        if (st->ts_us == 0) /* its commit timestamp is gone, and it is not older than everything unstable */
+                return err_named(e, ST_DATA, "timestamp_gone",
+                                 "table %s: the commit timestamp of xid %u is gone (VACUUM FREEZE) while older versions are not stable yet",
+                                 t->map.target->name, st->xmin);
+        return own_dot(a, st->ts_us, st->xmin, t->rel, n, dot, dominated, e);
+}
+
+enum status pass_decide(struct pass *p, const struct fold_table *t, struct net *n, enum verdict *v, struct err *e)
+{
+        const struct standing *st = n->standing;
+        struct vector seen = pass_seen_by(p->w, n);
+        struct loser l = {.table = t, .net = n, .dot = p->w->dot, .kind = kind_of(n), .winner_known = true};
+        bool dominated;
+        struct dot dot = {.region = p->a->me};
+        if (!st->mine && !st->old && is_local(p->a, st) && !p->a->follower && !below_h(p->a, st, seen.at[p->a->me.i]) &&
+            won_already(p, st, &seen)) {
+                l.winner_known = false;
+                l.winner.region = p->a->me;
+                *v = VERDICT_KEEP_MINE;
+                pass_lose(p, l);
+                return ST_OK;
+        }
+        enum status s = standing_dot(p, t, n, &dot, &dominated, e);
+        if (s != ST_OK)
+                return s;
+        *v = dominated ? VERDICT_OVERWRITE : lww_decide(dot, p->w->dot, &seen, &p->a->regs);
+        switch (*v) {
+        case VERDICT_OVERWRITE:
+                break;
+        case VERDICT_KEEP_MINE:
+                l.winner = dot;
+                pass_lose(p, l);
+                break;
+        case VERDICT_TAKE_THEIRS:
+                l.winner = p->w->dot;
+                l.dot = dot;
+                l.image = st->image ? st->image : "null";
+                pass_lose(p, l);
+                break;
+        }
+        return ST_OK;
+}
+
+static bool whole(const struct relation *rel, const struct value *row)
+{
+        for (uint16_t i = 0; i < rel->ncols; i++)
+                if (row[i].kind == VALUE_UNSENT)
+                        return false;
+        return true;
+}
+
+/* An absent key: a delete leaves a tombstone only, a put writes the whole row. */
+static enum status put_absent(struct pass *p, const struct fold_table *t, struct net *n, struct err *e)
+{
+        if (n->del) {
+                n->settled = true;
+                return ST_OK;
+        }
+        if (!whole(t->rel, n->row))
+                return err_named(e, ST_DATA, "row_refused",
+                                 "table %s: the row to be updated is not here and the update does not carry all of it (TOAST); the regions "
+                                 "differ: pangea verify names the rows",
+                                 t->map.target->name);
+        n->key = n->row;
+        pass_place(p, t, n, SQL_PUT_ABSENT);
+        return ST_OK;
+}
+
+static enum status settle(struct pass *p, const struct fold_table *t, struct net *n, bool fast_tried, struct err *e)
+{
+        const struct target *target = t->map.target;
+        enum verdict v = VERDICT_OVERWRITE;
+        if (!n->standing)
+                return put_absent(p, t, n, e);
+        if (n->standing->mine && fast_tried) { /* the guarded statement wrote it */
+                n->settled = true;
+                return ST_OK;
+        }
+        if (target->multi) {
+                enum status s = pass_decide(p, t, n, &v, e);
+                if (s != ST_OK)
+                        return s;
+        }
+        if (v == VERDICT_KEEP_MINE) {
+                n->settled = n->lost = true;
+                return ST_OK;
+        }
+        if (n->del || pass_replaces(p, target)) {
+                pass_place(p, t, n, SQL_DELETE);
+                if (!n->del)
+                        return put_absent(p, t, n, e);
+                return ST_OK;
+        }
+        if (!target->fixed)
+                pass_place(p, t, n, SQL_UPDATE);
+        return ST_OK;
+}
+
+static enum status check_touched(const struct pass *p, struct err *e)
+{
+        for (const struct run *r = p->runs; r; r = r->next)
+                if (r->touched != (int64_t)r->n)
+                        return err_set(e, ST_RETRY, "table %s: %" PRId64 " of %u rows were there to be written", r->table->map.target->name,
+                                       r->touched, r->n);
+        return ST_OK;
+}
+
+enum status pass_slow(struct pass *p, struct err *e)
+{
+        bool any, wait = false;
+        enum status s = lock_rest(p, &any, e);
+        if (s != ST_OK || !any)
+                return s;
+        for (struct run *r = p->runs; r; r = r->next)
+                for (uint32_t n = 0; r->locked && n < r->n; n++)
+                        wait |= pass_needs_own_log(p, r->table, r->nets[n]);
+        if (wait)
+                s = own_catch_up(p->a, e);
+        struct run *locked = p->runs;
+        pass_clear_runs(p);
+        for (struct run *r = locked; r && s == ST_OK; r = r->next)
+                for (uint32_t n = 0; r->locked && n < r->n && s == ST_OK; n++)
+                        s = settle(p, r->table, r->nets[n], r->fast_tried, e);
+        if (s == ST_OK)
+                s = pass_send_runs(p, false, e);
+        return s == ST_OK ? check_touched(p, e) : s;
+}
+

@@ -1,0 +1,67 @@
+/* sql: the set-based statements of apply, one for each (table, operation, set of columns), over unnest arrays.  DESIGN 6.2, 6.3.
+ *
+ * The guard stands in the WHERE of the statement: a row may be overwritten when its version is dominated,
+ *
+ *     age(t.xmin) > age(S)                                  older than everything unstable
+ *     t.xmin = this transaction                             written by an earlier chunk or segment of the group
+ *     origin o of t.xmin, timestamp <= V[o]                 (V[A] = infinity for the group's own origin A)
+ *     no origin of ours, age(t.xmin) > age(H(V[me]))        local, and covered
+ *
+ * so no row is read first.  V is the vector of the first transaction of the group: a lower bound for all of it; a row it does not let
+ * through goes the slow path, which is exact.  Values are parameters only.  Owner: the apply agent's thread. */
+#ifndef PANGEA_APPLY_SQL_H
+#define PANGEA_APPLY_SQL_H
+
+#include "apply/fold.h"
+#include "apply/session.h"
+
+enum sql_kind {
+        SQL_INSERT,     /* a table without a key */
+        SQL_UPSERT,     /* INSERT .. ON CONFLICT (key) DO UPDATE */
+        SQL_PUT_ABSENT, /* INSERT .. ON CONFLICT (key) DO NOTHING */
+        SQL_UPDATE,
+        SQL_DELETE,
+        SQL_LOCK,       /* the rows of these keys, locked in key order, with what their xmin says */
+};
+
+/* Origins of this region's database: local id of each region's replication origin. */
+struct sql_origins {
+        const struct regset *regs;
+        region_id me;
+        uint32_t roident[MAX_REGIONS]; /* 0 = none */
+};
+
+/* What the guard compares with. */
+struct sql_guard {
+        uint32_t stable_xid;         /* S */
+        uint32_t h_xid;              /* H, 0 = none: no local row is known to be covered */
+        int64_t ts[MAX_REGIONS];     /* per region: highest HLC that is covered, Unix microseconds; INT64_MAX = all */
+};
+
+/* Columns of the locked rows, in order. */
+enum lock_column { LOCK_N, LOCK_XMIN, LOCK_TS_US, LOCK_ORIGIN, LOCK_MINE, LOCK_OLD, LOCK_IMAGE };
+
+struct sql_batch {
+        enum sql_kind kind;
+        const struct fold_table *table;
+        struct net *const *nets;
+        uint32_t n;
+        const struct sql_guard *guard; /* NULL: no guard */
+};
+
+/* Sends one statement for all nets of the batch, which carry the same columns (see sql_same_columns). */
+MUSTCHECK enum status sql_send(struct session *s, const struct sql_origins *o, const struct sql_batch *b, on_result *fn, void *arg,
+                               struct err *e);
+/* The statements of a TRUNCATE: delete what the guard lets through; lock the rest (columns of enum lock_column, then tableoid and ctid);
+ * qualified is the table or the leaf. They are sent without being prepared. */
+MUSTCHECK enum status sql_send_truncate(struct session *s, const struct sql_origins *o, const char *qualified, const struct sql_guard *g,
+                                        on_result *fn, void *arg, struct err *e);
+MUSTCHECK enum status sql_send_lock_all(struct session *s, const char *qualified, const struct sql_guard *g, on_result *fn, void *arg,
+                                        struct err *e);
+/* One update or delete of a table without a key: the first row that equals the old one. */
+MUSTCHECK enum status sql_send_keyless(struct session *s, const struct mapping *m, const struct change *c, on_result *fn, void *arg,
+                                       struct err *e);
+/* Do two rows carry the same columns (none of them unsent in one only)? */
+bool sql_same_columns(const struct relation *rel, const struct value *a, const struct value *b);
+
+#endif

@@ -1,0 +1,127 @@
+/* status: the apply agent's state as one JSON value in pangea.status (shape: docs/status.md). */
+#include "apply/applier.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/version.h"
+
+#define PROOF_US 5000000 /* running is said on a heartbeat this young */
+
+static json_t *iso(int64_t us)
+{
+        char text[40];
+        struct tm tm;
+        time_t t = (time_t)(us / 1000000);
+        gmtime_r(&t, &tm);
+        size_t n = strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &tm);
+        snprintf(text + n, sizeof text - n, ".%03dZ", (int)(us / 1000 % 1000));
+        return json_string(text);
+}
+
+static json_t *vector_json(const struct vector *v, const struct regset *s)
+{
+        json_t *o = json_object();
+        for (unsigned i = 0; i < s->n; i++)
+                json_object_set_new(o, s->name[i], json_integer((json_int_t)v->at[i].v));
+        return o;
+}
+
+static json_t *lsn_json(lsn_t lsn)
+{
+        char text[LSN_STRLEN];
+        return json_string(lsn_str(text, lsn));
+}
+
+static json_t *text_or_null(const char *s)
+{
+        return s && *s ? json_string(s) : json_null();
+}
+
+static void put_why(json_t *o, const struct err *why)
+{
+        bool any = why && why->msg[0];
+        /* messages end with what to do next, behind the last "; " */
+        const char *todo = any ? strrchr(why->msg, ';') : NULL;
+        json_object_set_new(o, "why", any ? json_string(why->msg) : json_null());
+        json_object_set_new(o, "todo", todo ? json_string(todo + 1 + strspn(todo + 1, " ")) : json_null());
+        json_object_set_new(o, "error", text_or_null(why ? why->name : NULL));
+}
+
+static json_t *origin_json(struct applier *a, struct origin *o)
+{
+        int64_t wall = clock_wall_us();
+        koffset_t end = o->log ? inlog_end_offset(o->log) : (koffset_t){-1}, read = o->log ? inlog_read_offset(o->log) : (koffset_t){-1};
+        json_int_t behind = end.v >= 0 && read.v >= 0 ? (json_int_t)(end.v - 1 - read.v) + (json_int_t)inlog_queued(o->log) : 0;
+        enum agent_state state = o->state;
+        if (state == STATE_RUNNING && (!o->heartbeat_us || clock_mono_us() - o->moved_at > PROOF_US))
+                state = STATE_WAITING;
+        else if (state == STATE_RUNNING && behind > 1000)
+                state = STATE_CATCHING_UP;
+        json_t *j = json_object();
+        json_object_set_new(j, "origin", json_string(regset_name(&a->regs, o->id)));
+        json_object_set_new(j, "state", json_string(state_name(state)));
+        json_object_set_new(j, "since", iso(o->since_us));
+        put_why(j, &o->why);
+        if (state == STATE_WAITING && !o->why.msg[0])
+                json_object_set_new(j, "why", json_string("no heartbeat of this region came within the last 5 seconds"));
+        json_object_set_new(j, "waits_for", text_or_null(o->waits_for));
+        json_object_set_new(j, "hlc", json_integer((json_int_t)a->applied.at[o->id.i].v));
+        json_object_set_new(j, "lsn", lsn_json(o->applied_lsn));
+        json_object_set_new(j, "offset", json_integer(o->applied_offset.v));
+        json_object_set_new(j, "read_offset", json_integer(read.v));
+        json_object_set_new(j, "log_end_offset", json_integer(end.v));
+        json_object_set_new(j, "lag_seconds", o->heartbeat_us ? json_real((double)(wall - o->heartbeat_us) / 1e6) : json_null());
+        json_object_set_new(j, "lag_records", json_integer(behind < 0 ? 0 : behind));
+        json_object_set_new(j, "lag_bytes", json_integer((json_int_t)(o->log ? inlog_queued_bytes(o->log) : 0)));
+        json_object_set_new(j, "heartbeat_us", json_integer(o->heartbeat_us));
+        json_object_set_new(j, "epoch", json_integer((json_int_t)(o->log ? inlog_epoch(o->log) : 0)));
+        json_object_set_new(j, "incarnation", json_integer(1));
+        json_object_set_new(j, "transactions", json_integer((json_int_t)o->txs));
+        json_object_set_new(j, "rows", json_integer((json_int_t)o->rows));
+        json_object_set_new(j, "groups", json_integer((json_int_t)o->groups));
+        json_object_set_new(j, "conflicts", json_integer((json_int_t)o->conflicts));
+        json_object_set_new(j, "retries", json_integer((json_int_t)o->retries));
+        return j;
+}
+
+void status_write(struct applier *a, enum agent_state state, int64_t since_us, const struct err *why)
+{
+        json_t *j = json_object(), *origins = json_array(), *own = json_object();
+        for (unsigned r = 0; r < a->topo->names.n; r++)
+                if (r != a->me.i && a->leaders >> r & 1)
+                        json_array_append_new(origins, origin_json(a, &a->from[r]));
+        json_object_set_new(j, "agent", json_string("apply"));
+        json_object_set_new(j, "region", json_string(regset_name(&a->topo->names, a->me)));
+        json_object_set_new(j, "pid", json_integer(getpid()));
+        json_object_set_new(j, "version", json_string(PANGEA_VERSION));
+        json_object_set_new(j, "state", json_string(state_name(state)));
+        json_object_set_new(j, "since", iso(since_us));
+        put_why(j, why);
+        json_object_set_new(j, "origins", origins);
+        json_object_set_new(own, "processed_hlc", json_integer((json_int_t)a->applied.at[a->me.i].v));
+        json_object_set_new(own, "processed_lsn", lsn_json(a->own_stable.lsn));
+        json_object_set_new(own, "read_lsn", a->own ? lsn_json(ownlog_read_lsn(a->own)) : json_null());
+        json_object_set_new(own, "offset", json_integer(a->own_stable.offset.v));
+        json_object_set_new(j, "own_log", own);
+        json_object_set_new(j, "tombstones", json_integer((json_int_t)(a->tombs ? tombs_count(a->tombs) : 0)));
+        json_object_set_new(j, "stable", vector_json(&a->stable, &a->topo->names));
+        json_object_set_new(j, "vector", vector_json(&a->applied, &a->topo->names));
+        char *text = json_dumps(j, JSON_COMPACT);
+        json_decref(j);
+        struct pg_param p = PG_TEXT(text);
+        struct err e;
+        if (a->side && !pg_lost(a->side) &&
+            pg_query(a->side,
+                     "INSERT INTO pangea.status (agent, at, doc) VALUES ('apply', clock_timestamp(), $1::jsonb)"
+                     " ON CONFLICT (agent) DO UPDATE SET at = EXCLUDED.at, doc = EXCLUDED.doc",
+                     1, &p, false, NULL, &e) != ST_OK)
+                log_event(LOG_WARN, "apply.status", "why=%s", e.msg);
+        free(text);
+}

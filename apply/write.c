@@ -1,0 +1,162 @@
+/* write: the net effects of one group inside its transaction.  DESIGN 6.2 - 6.4.
+ *
+ *   tombstones      what a later, unseen delete kills is recorded and not written
+ *   fast            one guarded statement for each (table, operation, columns): who is touched is settled
+ *   lock            the rows that were not touched, locked in key order, with what their xmin says
+ *   own log         is read to the insert position when a locked row was written locally (at most 50 ms: the locks are held)
+ *   decide          dominated, or concurrent: last write wins, the loser is recorded
+ *   write           without a guard: the rows are locked */
+#include "apply/pass.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/failpoint.h"
+
+static void on_touched(void *ctx, void *arg, const struct pgres *r)
+{
+        (void)ctx;
+        ((struct run *)arg)->touched = pgres_affected(r);
+}
+
+/* ---- runs ------------------------------------------------------------------------------------------------------------------------ */
+
+static struct run *new_run(struct pass *p, const struct fold_table *t, enum sql_kind kind, uint32_t room)
+{
+        struct run *run = ARENA_NEW(p->arena, struct run);
+        *run = (struct run){.w = p->w, .table = t, .kind = kind};
+        run->nets = ARENA_ARRAY(p->arena, struct net *, room);
+        *p->tail = run;
+        p->tail = &run->next;
+        return run;
+}
+
+void pass_clear_runs(struct pass *p)
+{
+        p->runs = NULL;
+        p->tail = &p->runs;
+}
+
+/* The open run that this net fits into, or a new one. */
+void pass_place(struct pass *p, const struct fold_table *t, struct net *n, enum sql_kind kind)
+{
+        for (struct run *r = p->runs; r; r = r->next) {
+                if (r->table != t || r->kind != kind)
+                        continue;
+                bool moves = n->key != n->row, r_moves = r->nets[0]->key != r->nets[0]->row;
+                if (kind != SQL_UPDATE || (moves == r_moves && sql_same_columns(t->rel, r->nets[0]->row, n->row))) {
+                        r->nets[r->n++] = n;
+                        return;
+                }
+        }
+        struct run *r = new_run(p, t, kind, t->n);
+        r->nets[r->n++] = n;
+}
+
+static const struct sql_guard *guard_of(const struct run *r)
+{
+        return r->table->map.target->multi ? &r->w->guard : NULL;
+}
+
+enum status pass_send_run(struct pass *p, struct run *r, const struct sql_guard *guard, on_result *fn, struct err *e)
+{
+        struct sql_batch b = {.kind = r->kind, .table = r->table, .nets = r->nets, .n = r->n, .guard = guard};
+        return sql_send(p->a->db, &p->a->origins, &b, fn, r, e);
+}
+
+/* Deletes of all tables first, then updates, then inserts. */
+enum status pass_send_runs(struct pass *p, bool guarded, struct err *e)
+{
+        static const enum sql_kind order[] = {SQL_DELETE, SQL_UPDATE, SQL_UPSERT, SQL_PUT_ABSENT, SQL_INSERT};
+        for (size_t k = 0; k < sizeof order / sizeof *order; k++) {
+                for (struct run *r = p->runs; r; r = r->next) {
+                        if (r->kind != order[k])
+                                continue;
+                        enum status s = pass_send_run(p, r, guarded ? guard_of(r) : NULL, on_touched, e);
+                        if (s != ST_OK)
+                                return s;
+                }
+        }
+        return session_sync(p->a->db, p, e);
+}
+
+bool pass_replaces(const struct pass *p, const struct target *t)
+{
+        return t->replaces || (p->w->replace && t->unique_extra);
+}
+
+static enum sql_kind fast_kind(const struct fold_table *t, const struct net *n)
+{
+        if (t->rel->nkeys == 0)
+                return SQL_INSERT;
+        if (n->del)
+                return SQL_DELETE;
+        return n->fresh ? SQL_UPSERT : SQL_UPDATE;
+}
+
+static enum status fast(struct pass *p, struct err *e)
+{
+        pass_clear_runs(p);
+        for (uint32_t i = 0; i < p->seg->ntables; i++) {
+                const struct fold_table *t = &p->seg->tables[i];
+                for (uint32_t n = 0; n < t->n; n++) {
+                        struct net *net = t->nets[n];
+                        p->w->rows++;
+                        if (!net->settled)
+                                pass_place(p, t, net, t->rel->nkeys && pass_replaces(p, t->map.target) ? SQL_LOCK : fast_kind(t, net));
+                }
+        }
+        enum status s = pass_send_runs(p, true, e);
+        for (struct run *r = p->runs; s == ST_OK && r; r = r->next) {
+                r->fast_tried = r->kind != SQL_LOCK;
+                r->locked = r->kind == SQL_LOCK || (r->touched < (int64_t)r->n && !(r->kind == SQL_UPSERT && !r->table->map.target->multi));
+                for (uint32_t n = 0; !r->locked && n < r->n; n++)
+                        r->nets[n]->settled = true;
+        }
+        return s;
+}
+
+static enum status write_segment(struct work *w, const struct segment *seg, struct arena *arena, struct err *e)
+{
+        struct pass p = {.w = w, .a = w->a, .arena = arena, .seg = seg};
+        pass_clear_runs(&p);
+        enum status s = pass_hold_against_tombs(&p, e);
+        if (s == ST_OK && seg->ntables)
+                s = fast(&p, e);
+        FAILPOINT("apply.midrows");
+        if (s == ST_OK)
+                s = pass_slow(&p, e);
+        if (s == ST_OK)
+                s = pass_leave_tombs(&p, e);
+        if (s == ST_OK && seg->truncate)
+                s = pass_truncate(&p, e);
+        if (s == ST_OK && seg->keyless)
+                s = pass_keyless(&p, e);
+        if (s == ST_OK && p.nlosers)
+                s = losers_record(w->a, p.losers, p.nlosers, &w->a->regs, e);
+        return s;
+}
+
+struct map_ctx {
+        struct applier *a;
+        region_id origin;
+        struct arena *arena;
+};
+
+static enum status map_relation(void *ctx, const struct relation *rel, struct mapping *out, struct err *e)
+{
+        struct map_ctx *m = ctx;
+        return catalog_map(m->a->catalog, m->a->side, rel, m->origin, m->arena, out, e);
+}
+
+enum status write_group(struct work *w, const struct group *g, struct err *e)
+{
+        struct arena *arena = &w->a->arena;
+        struct map_ctx m = {.a = w->a, .origin = w->dot.region, .arena = arena};
+        struct segment *seg = NULL;
+        w->g = g;
+        enum status s = fold_group(g, arena, map_relation, &m, &seg, e);
+        for (; s == ST_OK && seg; seg = seg->next)
+                s = write_segment(w, seg, arena, e);
+        return s;
+}
