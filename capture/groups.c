@@ -3,7 +3,7 @@
 #include <string.h>
 
 #define RECORD_SLACK (64u << 10) /* head and tables of a record, beyond what wire_group counts */
-#define FRAGMENT_AROUND 2048 /* less than WIRE_RECORD_MIN; head, transaction and vector of a fragment */
+#define FRAGMENT_AROUND 2048     /* less than WIRE_RECORD_MIN; head, transaction and vector of a fragment */
 #define LARGEST_CHANGE ((size_t)1 << 30)
 
 void groups_init(struct groups *g, const struct group_sink *sink, const struct regset *regs, size_t max_bytes, uint32_t max_rows)

@@ -27,13 +27,13 @@ struct groups {
         size_t max_bytes;
         uint32_t max_rows;
 
-        hlc_t hlc;              /* of the last group that was begun to be written */
-        bool open;              /* between begin and end */
-        bool chunked;           /* a chunk of the open transaction has been written */
+        hlc_t hlc;    /* of the last group that was begun to be written */
+        bool open;    /* between begin and end */
+        bool chunked; /* a chunk of the open transaction has been written */
         uint32_t chunk;
-        int64_t newest_us;      /* raw commit time, of the transactions in the group */
-        struct vector vec;      /* of the transaction begun last */
-        lsn_t end_lsn;          /* of the last finished transaction */
+        int64_t newest_us; /* raw commit time, of the transactions in the group */
+        struct vector vec; /* of the transaction begun last */
+        lsn_t end_lsn;     /* of the last finished transaction */
 
         uint64_t ngroups, ntxs, nrows; /* published since the start */
 };

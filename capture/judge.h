@@ -22,11 +22,11 @@ struct judge_facts {
         koffset_t landed;             /* pangea.capture.epoch_offset, -1 none */
         bool landed_wrong;            /* what stands there is not an EPOCH that this counter can have given */
         struct tail tail;
-        lsn_t server_lsn;             /* flushed */
-        lsn_t confirmed, base_lsn;    /* of the slot; its consistent point at init */
-        bool has_commit_us;           /* the database still knows the commit time of tail.xid */
+        lsn_t server_lsn;          /* flushed */
+        lsn_t confirmed, base_lsn; /* of the slot; its consistent point at init */
+        bool has_commit_us;        /* the database still knows the commit time of tail.xid */
         int64_t commit_us;
-        fullxid_t next_xid;           /* the first that the server has not given yet */
+        fullxid_t next_xid; /* the first that the server has not given yet */
 };
 
 MUSTCHECK enum status judge_start(const struct judge_facts *f, struct err *e);

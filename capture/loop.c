@@ -12,14 +12,14 @@
 #include "base/clock.h"
 #include "capture/session.h"
 
-#define GULP_MESSAGES 20000  /* then records, reports and feedback have a turn */
-#define FLOWING_MESSAGES 16  /* a gulp with more of them: data flows */
+#define GULP_MESSAGES 20000 /* then records, reports and feedback have a turn */
+#define FLOWING_MESSAGES 16 /* a gulp with more of them: data flows */
 #define PAUSE_US 200
 #define FEEDBACK_MIN_US 1000 /* a synchronous commit waits for it; the walsender pays for each */
 #define FEEDBACK_EVERY_US 1000000
 #define PAIR_EVERY_US 100000
 #define VIEW_EVERY_US 200000
-#define MOVING_US 3000000    /* without any delivery for so long it is not running */
+#define MOVING_US 3000000 /* without any delivery for so long it is not running */
 
 static const char PAIR_SQL[] = "SELECT pg_catalog.pg_snapshot_xmin(s)::text::int8, pg_catalog.pg_current_wal_insert_lsn(), "
                                "pg_catalog.pg_snapshot_xmax(s)::text::int8 FROM pg_catalog.pg_current_snapshot() s";

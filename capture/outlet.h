@@ -12,15 +12,15 @@
 
 struct outlet {
         struct kafka_producer *producer;
-        const char *key;        /* the region's name, borrowed */
-        int wake[2];            /* a byte in wake[0] = delivery reports wait */
+        const char *key;         /* the region's name, borrowed */
+        int wake[2];             /* a byte in wake[0] = delivery reports wait */
         struct record_head head; /* epoch, region, incarnation; seq of the last record produced */
 
         bool dead;
         char why[200];
-        lsn_t delivered;        /* the slot may move here */
-        koffset_t offset;       /* of the last record delivered; -1 */
-        int64_t delivered_at;   /* clock_mono_us of the last report */
+        lsn_t delivered;      /* the slot may move here */
+        koffset_t offset;     /* of the last record delivered; -1 */
+        int64_t delivered_at; /* clock_mono_us of the last report */
         uint64_t records, bytes;
 
         /* called while the queue is full, so that the slot's server hears of us; an error ends the waiting */
@@ -33,7 +33,8 @@ void outlet_close(struct outlet *o);
 /* The head of the next record of this kind: seq counted on for GROUP and PROGRESS, 0 for the others. Taken by outlet_put. */
 struct record_head outlet_head(const struct outlet *o, enum record_kind kind);
 /* Produces one encoded record whose head came from outlet_head. Waits while the queue is full (this is the back-pressure). */
-MUSTCHECK enum status outlet_put(struct outlet *o, const struct record_head *h, const struct buf *record, lsn_t confirms, struct err *e);
+MUSTCHECK enum status outlet_put(struct outlet *o, const struct record_head *h, const struct buf *record, lsn_t confirms,
+                                 struct err *e);
 /* Serves delivery reports, waiting up to timeout_ms for the first. ST_RETRY: the producer died; start from step 1. */
 MUSTCHECK enum status outlet_poll(struct outlet *o, int timeout_ms, struct err *e);
 size_t outlet_pending(const struct outlet *o);

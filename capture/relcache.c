@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "capture/stops.h"
+#include "change/binary.h"
 
 /* The root of a partition, and its key: primary key, else replica identity index, else the first usable unique index by name. */
 static const char TABLE_SQL[] =
@@ -92,8 +93,9 @@ static enum status put_keys(struct captured_table *t, struct column *cols, const
                 while (i < r->ncols && strcmp(cols[i].name, f->keys[k]) != 0)
                         i++;
                 if (i == r->ncols)
-                        return stop_named(e, "key_not_sent", region, "region %s: table %s.%s: its key column %s is not in the stream",
-                                          region, r->schema, r->name, f->keys[k]);
+                        return stop_named(e, "key_not_sent", region,
+                                          "region %s: table %s.%s: its key column %s is not in the stream", region, r->schema,
+                                          r->name, f->keys[k]);
                 cols[i].key = true;
                 keys[r->nkeys++] = i;
                 if (!m->u.relation.cols[i].identity)
@@ -116,8 +118,8 @@ static void keys_of_dropped(struct captured_table *t, struct column *cols, const
         }
 }
 
-enum status captured_table_build(struct captured_table *t, const struct pgout_msg *m, const struct table_facts *f, const char *region,
-                                 struct err *e)
+enum status captured_table_build(struct captured_table *t, const struct pgout_msg *m, const struct table_facts *f,
+                                 const char *region, struct err *e)
 {
         struct arena *a = &t->arena;
         struct relation *r = &t->rel;
@@ -140,6 +142,11 @@ enum status captured_table_build(struct captured_table *t, const struct pgout_ms
                 cols[i].name = arena_strdup(a, from->name);
                 cols[i].type = type ? arena_strdup(a, type) : "pg_catalog.unknown";
                 t->described += strlen(cols[i].name) + strlen(cols[i].type) + 16;
+                enum binary_type binary = binary_type_of(cols[i].type);
+                if (binary != BINARY_NONE && !t->binary)
+                        t->binary = ARENA_ARRAY(a, uint8_t, r->ncols); /* zeroed: BINARY_NONE */
+                if (binary != BINARY_NONE)
+                        t->binary[i] = (uint8_t)binary;
         }
         if (f->found)
                 return put_keys(t, cols, m, f, region, e);

@@ -13,19 +13,20 @@
 #include "postgres/pg.h"
 
 struct captured_table {
-        struct arena arena;      /* everything below lives in it */
+        struct arena arena; /* everything below lives in it */
         struct relation rel;
         uint32_t oid;
-        bool identity_holds_key; /* old rows carry every key column */
-        size_t described;        /* bytes of its description in a record, about */
-        uint64_t seen;           /* the transaction (by a counter) that met it last: for estimates */
+        uint8_t *binary;             /* enum binary_type of each column; NULL when all travel as text */
+        bool identity_holds_key;     /* old rows carry every key column */
+        size_t described;            /* bytes of its description in a record, about */
+        uint64_t seen;               /* the transaction (by a counter) that met it last: for estimates */
         struct captured_table *next; /* in the list of the retired */
 };
 
 struct relcache {
-        struct pg *pg;           /* borrowed */
+        struct pg *pg; /* borrowed */
         const char *region;
-        struct map tables;       /* oid -> struct captured_table */
+        struct map tables; /* oid -> struct captured_table */
         struct captured_table *retired;
 };
 

@@ -43,7 +43,8 @@ enum status session_idle(void *session, struct err *e)
         if (stop == STOP_NOW)
                 return err_set(e, ST_STOP, "asked to stop at once");
         if (stop == STOP_DRAIN && s->drain_until == 0)
-                s->drain_until = s->groups.wire ? now + s->topo->drain_timeout_us : now; /* before it runs there is nothing to drain */
+                s->drain_until =
+                        s->groups.wire ? now + s->topo->drain_timeout_us : now; /* before it runs there is nothing to drain */
         if (s->drain_until != 0 && now >= s->drain_until)
                 return err_set(e, ST_STOP, "asked to stop");
         if (!s->stream || now - s->fed_at < FEEDBACK_EVERY_US)

@@ -31,11 +31,11 @@ struct session {
         struct relcache tables;
         struct txread tx;
 
-        lsn_t received, fed;          /* the last message's end; the last flush position that was reported */
-        int64_t fed_at;               /* clock_mono_us */
+        lsn_t received, fed; /* the last message's end; the last flush position that was reported */
+        int64_t fed_at;      /* clock_mono_us */
         int64_t pair_at, viewed_at;
-        uint64_t handled, paired;     /* stream messages; how many there were at the last pair */
-        int64_t drain_until;          /* 0: not asked to stop */
+        uint64_t handled, paired; /* stream messages; how many there were at the last pair */
+        int64_t drain_until;      /* 0: not asked to stop */
 };
 
 /* Ends with ST_STOP when asked to, ST_RETRY to start anew, or a named stop. */

@@ -19,9 +19,10 @@ static const char PRESENT_SQL[] = "SELECT pg_catalog.to_regclass('pangea.capture
 static const char META_SQL[] =
         "SELECT m.cluster, m.region, m.incarnation, m.system_id, m.database_name, m.base_lsn, c.epoch, coalesce(c.epoch_offset, -1) "
         "FROM pangea.meta m, pangea.capture c";
-static const char SLOT_SQL[] = "SELECT confirmed_flush_lsn, pg_catalog.pg_current_wal_flush_lsn(),"
-                               " pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text::int8, wal_status, plugin, database "
-                               "FROM pg_catalog.pg_replication_slots WHERE slot_name = $1";
+static const char SLOT_SQL[] =
+        "SELECT confirmed_flush_lsn, pg_catalog.pg_current_wal_flush_lsn(),"
+        " pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text::int8, wal_status, plugin, database "
+        "FROM pg_catalog.pg_replication_slots WHERE slot_name = $1";
 static const char COMMIT_SQL[] =
         "SELECT (extract(epoch FROM pg_catalog.pg_xact_commit_timestamp($1::text::xid8::xid)) * 1000000)::int8";
 /* The counter moves only for who owns the slot, and is never behind the log: whoever lost either gets no row. */
@@ -50,8 +51,9 @@ static enum status read_meta(struct session *s, struct judge_facts *f, struct er
         if (pgres_rows(res) != 1) {
                 st = stop_named(e, "not_initialized", region, "region %s: pangea.meta or pangea.capture holds no row", region);
         } else if (strcmp(pgres_text(res, 0, 0), s->topo->cluster) != 0 || strcmp(pgres_text(res, 0, 1), region) != 0) {
-                st = stop_named(e, "wrong_database", region, "region %s of cluster %s: this database was initialized as region %s of cluster %s",
-                                region, s->topo->cluster, pgres_text(res, 0, 1), pgres_text(res, 0, 0));
+                st = stop_named(e, "wrong_database", region,
+                                "region %s of cluster %s: this database was initialized as region %s of cluster %s", region,
+                                s->topo->cluster, pgres_text(res, 0, 1), pgres_text(res, 0, 0));
         } else {
                 s->outlet.head.incarnation = (uint32_t)pgres_i64(res, 0, 2);
                 snprintf(f->meta.system_id, sizeof f->meta.system_id, "%s", pgres_text(res, 0, 3));
@@ -73,11 +75,13 @@ static enum status read_slot(struct session *s, struct judge_facts *f, struct er
         if (st != ST_OK)
                 return st;
         if (pgres_rows(res) == 0) {
-                st = stop_named(e, "slot_missing", region, "region %s: there is no replication slot %s: what committed since is lost for the "
-                                "other regions", region, s->slot);
+                st = stop_named(e, "slot_missing", region,
+                                "region %s: there is no replication slot %s: what committed since is lost for the "
+                                "other regions",
+                                region, s->slot);
         } else if (strcmp(pgres_text(res, 0, 3), "lost") == 0) {
-                st = stop_named(e, "slot_lost", region, "region %s: slot %s was invalidated: PostgreSQL has removed WAL it needed", region,
-                                s->slot);
+                st = stop_named(e, "slot_lost", region, "region %s: slot %s was invalidated: PostgreSQL has removed WAL it needed",
+                                region, s->slot);
         } else if (strcmp(pgres_text(res, 0, 4), "pgoutput") != 0) {
                 st = stop_named(e, "slot_ahead", region, "region %s: slot %s belongs to the plugin %s", region, s->slot,
                                 pgres_text(res, 0, 4));
@@ -315,8 +319,10 @@ static enum status start_log(struct session *s, struct judge_facts *f, struct ta
                 return st;
         FAILPOINT("capture.epoch");
         if (landed.v < f->high.v)
-                return stop_named(e, "log_recreated", s->region->name, "region %s: the log ended at %lld a moment ago, and now at %lld: the "
-                                  "topic was deleted and made anew", s->region->name, (long long)f->high.v, (long long)landed.v);
+                return stop_named(e, "log_recreated", s->region->name,
+                                  "region %s: the log ended at %lld a moment ago, and now at %lld: the "
+                                  "topic was deleted and made anew",
+                                  s->region->name, (long long)f->high.v, (long long)landed.v);
         st = look_at_log(s, t, f, landed, e); /* what a zombie got in before our EPOCH counts */
         if (st == ST_OK)
                 st = remember_landed(s, landed, e);
@@ -338,7 +344,7 @@ enum status session_start(struct session *s, struct err *e)
         resume(s, &f);
         char lsn[LSN_STRLEN];
         log_event(LOG_INFO, "capture.started", "epoch=%llu\tslot=%s\tfrom=%s\tseq=%llu\thlc=%llu\toffset=%lld",
-                  (unsigned long long)s->outlet.head.epoch, s->slot, lsn_str(lsn, s->tx.start), (unsigned long long)s->outlet.head.seq,
-                  (unsigned long long)s->groups.hlc.v, (long long)s->outlet.offset.v);
+                  (unsigned long long)s->outlet.head.epoch, s->slot, lsn_str(lsn, s->tx.start),
+                  (unsigned long long)s->outlet.head.seq, (unsigned long long)s->groups.hlc.v, (long long)s->outlet.offset.v);
         return ST_OK;
 }

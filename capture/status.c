@@ -19,7 +19,8 @@
 #define EVERY_US 1000000
 #define CONNECT_EVERY_US 2000000
 
-static const char LAG_SQL[] = "SELECT pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_flush_lsn(), $1::pg_catalog.pg_lsn)::int8";
+static const char LAG_SQL[] =
+        "SELECT pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_flush_lsn(), $1::pg_catalog.pg_lsn)::int8";
 static const char PUT_SQL[] =
         "INSERT INTO pangea.status (agent, at, doc) SELECT 'capture', now(), $1::jsonb || jsonb_build_object('retained_bytes', ("
         " SELECT pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_lsn(), restart_lsn)::int8"

@@ -4,7 +4,7 @@
 #include <string.h>
 
 /* There is no command yet that repairs a region in place: it is set up again, and its rows are copied again. */
-#define ANEW                                                                                                       \
+#define ANEW                                                                                                                       \
         "run `pangea deinit --region %s`, `pangea init --region %s`, and copy the region's rows anew from a region that is whole " \
         "before anything writes there"
 
@@ -27,7 +27,8 @@ static const struct {
         {"history_changed", ANEW},
         {"epoch_behind", "end the other copy of this database if it runs; then " ANEW},
         {"commit_timestamps_off", "set track_commit_timestamp = on in region %s's postgresql.conf and restart PostgreSQL"},
-        {"key_not_sent", "let the publication of region %s carry the key columns: correct `columns` of the route and run `pangea init`"},
+        {"key_not_sent",
+         "let the publication of region %s carry the key columns: correct `columns` of the route and run `pangea init`"},
         {"identity_unfit", "run `pangea init --region %s`, or ALTER TABLE .. REPLICA IDENTITY FULL"},
         {"stream_unreadable", "compare the PostgreSQL version of region %s with the supported ones, and report this message"},
 };

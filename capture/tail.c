@@ -7,7 +7,7 @@
 #include "base/mem.h"
 
 #define FIRST_WINDOW 100
-#define TX_WINDOW 20000           /* how far back a transaction is looked for, to recognise this database by its commit time */
+#define TX_WINDOW 20000            /* how far back a transaction is looked for, to recognise this database by its commit time */
 #define PATIENCE_US (30 * 1000000) /* without any record although the log holds some */
 
 void tail_scan_init(struct tail_scan *s, region_id me)
@@ -71,8 +71,7 @@ void tail_scan_record(struct tail_scan *s, const struct record *r, koffset_t at)
                 accept_finished(s, epoch, at, r->u.progress.decoded, &r->u.progress.vec);
                 break;
         case RECORD_EPOCH:
-        case RECORD_MARKER:
-                break;
+        case RECORD_MARKER: break;
         }
 }
 

@@ -17,17 +17,17 @@
 #include "kafka/kafka.h"
 
 struct tail {
-        bool found;          /* a finished record: the last chunk of a GROUP, or a PROGRESS */
-        uint64_t epoch;      /* of the finished record */
-        koffset_t at;        /* where it stands */
-        lsn_t lsn;           /* everything that committed before it is in the log */
-        uint64_t seq;        /* of the last accepted record, chunks of an unfinished group included; 0 = none */
-        hlc_t hlc;           /* the highest HLC of an accepted record */
-        struct vector vec;   /* of the finished record; the own component is 0 */
-        bool has_tx;         /* the last transaction of the last finished GROUP that the window held */
+        bool found;        /* a finished record: the last chunk of a GROUP, or a PROGRESS */
+        uint64_t epoch;    /* of the finished record */
+        koffset_t at;      /* where it stands */
+        lsn_t lsn;         /* everything that committed before it is in the log */
+        uint64_t seq;      /* of the last accepted record, chunks of an unfinished group included; 0 = none */
+        hlc_t hlc;         /* the highest HLC of an accepted record */
+        struct vector vec; /* of the finished record; the own component is 0 */
+        bool has_tx;       /* the last transaction of the last finished GROUP that the window held */
         fullxid_t xid;
         int64_t commit_us;
-        uint64_t max_epoch;  /* the highest epoch that any record bore, accepted or not */
+        uint64_t max_epoch; /* the highest epoch that any record bore, accepted or not */
 };
 
 struct tail_scan {
@@ -46,9 +46,9 @@ struct tail_reader {
         struct kafka_reader *reader;
         struct regset *regs;
         region_id me;
-        koffset_t low;     /* the first offset that is there */
-        koffset_t landed;  /* of the EPOCH that the database remembers; -1 none */
-        uint64_t counter;  /* as above */
+        koffset_t low;    /* the first offset that is there */
+        koffset_t landed; /* of the EPOCH that the database remembers; -1 none */
+        uint64_t counter; /* as above */
         /* called between records, so that the slot's server hears of us; an error ends the reading */
         enum status (*idle)(void *ctx, struct err *e);
         void *ctx;
@@ -56,7 +56,7 @@ struct tail_reader {
 /* Reads the end of the log, before offset `end`. */
 MUSTCHECK enum status tail_read(const struct tail_reader *t, koffset_t end, struct tail *out, struct err *e);
 /* The one record at an offset, its head decoded into the arena; the bytes live in *copy (taken by the caller: free). */
-MUSTCHECK enum status tail_record_at(const struct tail_reader *t, koffset_t at, struct arena *arena, uint8_t **copy, struct record *out,
-                                     struct err *e);
+MUSTCHECK enum status tail_record_at(const struct tail_reader *t, koffset_t at, struct arena *arena, uint8_t **copy,
+                                     struct record *out, struct err *e);
 
 #endif

@@ -6,8 +6,10 @@
 #include "base/failpoint.h"
 #include "base/mem.h"
 #include "capture/stops.h"
+#include "change/binary.h"
 
 #define CHANGE_SLACK 64 /* of one change in a record, beyond twice what it takes in the stream */
+#define BITS_KEPT (16u << 20)
 #define UNKNOWN_TABLE (64u << 10)
 
 region_id origin_region(const char *name, const char *prefix, struct regset *regs)
@@ -39,6 +41,7 @@ void txread_init(struct txread *t, struct groups *g, struct progress *p, struct 
         t->msg = mem_alloc(sizeof *t->msg);
         t->old_memory = mem_alloc(PGOUT_MAX_COLS * sizeof *t->old_memory);
         buf_init(&t->raw, 0);
+        buf_init(&t->bits, 0);
 }
 
 void txread_release(struct txread *t)
@@ -49,6 +52,7 @@ void txread_release(struct txread *t)
         free(t->old_memory);
         t->msg = NULL;
         buf_release(&t->raw);
+        buf_release(&t->bits);
 }
 
 static enum status decode(struct txread *t, const uint8_t *p, size_t n, struct err *e)
@@ -114,7 +118,8 @@ static enum status unfit(struct txread *t, const struct relation *rel, const cha
 }
 
 /* Fills what TOAST left out of the new row from the old one; only a full identity brings it. */
-static enum status fill_unsent(struct txread *t, const struct relation *rel, struct value *row, const struct value *old, struct err *e)
+static enum status fill_unsent(struct txread *t, const struct relation *rel, struct value *row, const struct value *old,
+                               struct err *e)
 {
         for (uint16_t i = 0; i < rel->ncols; i++) {
                 if (row[i].kind != VALUE_UNSENT)
@@ -126,17 +131,56 @@ static enum status fill_unsent(struct txread *t, const struct relation *rel, str
         return ST_OK;
 }
 
+/* Room for every value in binary, so that t->bits does not move while values point into it. */
+static bool reserve_bits(struct txread *t, const struct relation *rel, const struct value *const rows[2])
+{
+        size_t need = 0;
+        for (int r = 0; r < 2; r++)
+                for (uint16_t i = 0; rows[r] && i < rel->ncols; i++)
+                        need += rows[r][i].len + sizeof(uint64_t); /* a short text may be a long integer */
+        if (t->bits.cap > BITS_KEPT) {
+                buf_release(&t->bits);
+                buf_init(&t->bits, 0);
+        }
+        buf_reset(&t->bits);
+        return buf_reserve(&t->bits, need) != NULL;
+}
+
+static void to_binary(struct txread *t, const struct captured_table *table, struct value *row)
+{
+        for (uint16_t i = 0; row && i < table->rel.ncols; i++) {
+                size_t at = t->bits.len;
+                if (table->binary[i] == BINARY_NONE || row[i].kind != VALUE_TEXT ||
+                    !binary_from_text((enum binary_type)table->binary[i], row[i].data, row[i].len, &t->bits))
+                        continue;
+                row[i] = (struct value){.kind = VALUE_BINARY, .len = (uint32_t)(t->bits.len - at), .data = t->bits.data + at};
+        }
+}
+
+/* Integers, floats, uuids and the like travel in binary: smaller, and ready for the target. */
+static void rows_to_binary(struct txread *t, const struct captured_table *table, const struct change *c)
+{
+        const struct value *const rows[2] = {c->row, c->old};
+        if (!table->binary || !reserve_bits(t, &table->rel, rows))
+                return;
+        if (c->row)
+                to_binary(t, table, t->msg->new_values);
+        if (c->old)
+                to_binary(t, table, c->old == t->old_memory ? t->old_memory : t->msg->old_values);
+}
+
 static enum status one_row(struct txread *t, const struct pgout_msg *m, struct err *e)
 {
         struct captured_table *table = relcache_get(t->tables, m->u.change.oid);
         if (!table)
-                return stop_named(e, "stream_unreadable", t->region, "region %s: a change of the unannounced relation %u", t->region,
-                                  m->u.change.oid);
+                return stop_named(e, "stream_unreadable", t->region, "region %s: a change of the unannounced relation %u",
+                                  t->region, m->u.change.oid);
         const struct relation *rel = &table->rel;
         const struct pgout_row *row = &m->u.change.row, *old = &m->u.change.old;
         if ((row->values && row->ncols != rel->ncols) || (old->values && old->ncols != rel->ncols))
-                return stop_named(e, "stream_unreadable", t->region, "region %s: a row of %s.%s has not as many columns as announced",
-                                  t->region, rel->schema, rel->name);
+                return stop_named(e, "stream_unreadable", t->region,
+                                  "region %s: a row of %s.%s has not as many columns as announced", t->region, rel->schema,
+                                  rel->name);
         if (m->kind != PGOUT_INSERT && !rel->full && !table->identity_holds_key)
                 return unfit(t, rel, "its replica identity does not hold its key", e);
         struct change c = {.rel = rel, .row = row->values, .tx = wire_group_txs(t->groups->wire) - 1};
@@ -152,6 +196,7 @@ static enum status one_row(struct txread *t, const struct pgout_msg *m, struct e
                 if (st != ST_OK)
                         return st;
         }
+        rows_to_binary(t, table, &c);
         FAILPOINT("capture.midtx");
         return groups_change(t->groups, &c, e);
 }
@@ -376,7 +421,7 @@ enum status txread_message(struct txread *t, const uint8_t *p, size_t n, int64_t
         case PGOUT_ORIGIN: return on_origin(t, p, n, e);
         case PGOUT_RELATION: return on_relation(t, p, n, e);
         case PGOUT_MESSAGE: return on_message(t, p, n, e);
-        case PGOUT_TYPE: return ST_OK; /* names come from the catalog */
+        case PGOUT_TYPE: return ST_OK;      /* names come from the catalog */
         default: return decode(t, p, n, e); /* says what it is */
         }
 }

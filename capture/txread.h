@@ -15,8 +15,8 @@
 #include "capture/relcache.h"
 
 enum tx_mode {
-        TX_NONE, /* between transactions */
-        TX_KEPT, /* its messages are kept in raw */
+        TX_NONE,   /* between transactions */
+        TX_KEPT,   /* its messages are kept in raw */
         TX_DIRECT, /* large: encoded as it comes */
         TX_SKIPPED,
 };
@@ -29,25 +29,26 @@ struct txread {
         const char *region;
         char origin_prefix[128]; /* pangea_<cluster>_<region>_ */
         region_id me;
-        lsn_t start;             /* what committed before it is in the log */
-        fullxid_t xid_near;      /* a full xid of about now */
+        lsn_t start;        /* what committed before it is in the log */
+        fullxid_t xid_near; /* a full xid of about now */
         size_t max_bytes;
 
-        struct vector vec;       /* what this region had applied at the place of the WAL that is reached */
-        lsn_t decoded;           /* every commit before it is in a group, or published */
+        struct vector vec; /* what this region had applied at the place of the WAL that is reached */
+        lsn_t decoded;     /* every commit before it is in a group, or published */
 
         enum tx_mode mode;
         struct txn txn;
         struct vector txn_vec;
         uint64_t txn_moves, group_moves; /* progress.vec_moves at the begin; of the transaction last put into a group */
-        region_id origin;        /* whose transaction was applied here; REGION_NONE: local */
+        region_id origin;                /* whose transaction was applied here; REGION_NONE: local */
         bool mark, flush;
-        struct buf raw;          /* {length:4 bytes}* */
+        struct buf raw; /* {length:4 bytes}* */
         size_t described, nchanges;
-        uint64_t serial;         /* of the transaction, for captured_table.seen */
+        uint64_t serial; /* of the transaction, for captured_table.seen */
         uint32_t last_oid;
-        struct pgout_msg *msg;   /* owned */
+        struct pgout_msg *msg;    /* owned */
         struct value *old_memory; /* owned */
+        struct buf bits;          /* values in binary, of the change that is encoded now */
 };
 
 void txread_init(struct txread *t, struct groups *g, struct progress *p, struct relcache *tables, struct regset *regs);

@@ -49,8 +49,10 @@ static void set(struct view *v, enum agent_state state, const char *name, const 
         }
         pthread_mutex_unlock(&v->lock);
         if (told)
-                log_event(state == STATE_STOPPED ? LOG_ERROR : state == STATE_WAITING ? LOG_WARN : LOG_INFO, "capture.state",
-                          "state=%s\tname=%s\twhy=%s", state_name(state), name, why);
+                log_event(state == STATE_STOPPED   ? LOG_ERROR
+                          : state == STATE_WAITING ? LOG_WARN
+                                                   : LOG_INFO,
+                          "capture.state", "state=%s\tname=%s\twhy=%s", state_name(state), name, why);
 }
 
 void view_state(struct view *v, enum agent_state state, const char *why)

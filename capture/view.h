@@ -24,12 +24,12 @@ struct view {
         pthread_cond_t changed; /* state, tables or asked to end */
         char region[REGION_NAME_MAX + 1], slot[64];
         enum agent_state state;
-        int64_t since_us;       /* wall clock */
+        int64_t since_us; /* wall clock */
         char why[1000], todo[400], error[32];
         struct view_numbers now;
-        char *tables;           /* JSON array; NULL: not known yet */
-        uint64_t version;       /* counts changes of state and tables */
-        bool end;               /* the status thread writes once more and ends */
+        char *tables;     /* JSON array; NULL: not known yet */
+        uint64_t version; /* counts changes of state and tables */
+        bool end;         /* the status thread writes once more and ends */
 };
 
 void view_init(struct view *v, const char *region, const char *slot);

@@ -16,7 +16,8 @@ static struct judge_facts whole(void)
         f.low.v = 0;
         f.high.v = 1000;
         f.landed.v = 900;
-        f.tail = (struct tail){.found = true, .epoch = 5, .lsn = {5000}, .seq = 800, .has_tx = true, .xid = {700}, .commit_us = 123456};
+        f.tail = (struct tail){
+                .found = true, .epoch = 5, .lsn = {5000}, .seq = 800, .has_tx = true, .xid = {700}, .commit_us = 123456};
         f.tail.max_epoch = 5;
         f.server_lsn.v = 6000;
         f.confirmed.v = 5000;
@@ -27,7 +28,10 @@ static struct judge_facts whole(void)
         return f;
 }
 
-static void nothing(struct judge_facts *f) { (void)f; }
+static void nothing(struct judge_facts *f)
+{
+        (void)f;
+}
 static void first_start(struct judge_facts *f)
 {
         f->counter = 0;
@@ -47,11 +51,26 @@ static void first_start_slot_moved(struct judge_facts *f)
         first_start(f);
         f->confirmed.v = 101;
 }
-static void other_system(struct judge_facts *f) { strcpy(f->server.system_id, "7002"); }
-static void other_database(struct judge_facts *f) { strcpy(f->server.database, "other"); }
-static void other_in_log(struct judge_facts *f) { strcpy(f->last.system_id, "7002"); }
-static void other_slot_in_log(struct judge_facts *f) { strcpy(f->last.slot, "pangea_x_us"); }
-static void promoted(struct judge_facts *f) { f->server.timeline = 2; }
+static void other_system(struct judge_facts *f)
+{
+        strcpy(f->server.system_id, "7002");
+}
+static void other_database(struct judge_facts *f)
+{
+        strcpy(f->server.database, "other");
+}
+static void other_in_log(struct judge_facts *f)
+{
+        strcpy(f->last.system_id, "7002");
+}
+static void other_slot_in_log(struct judge_facts *f)
+{
+        strcpy(f->last.slot, "pangea_x_us");
+}
+static void promoted(struct judge_facts *f)
+{
+        f->server.timeline = 2;
+}
 static void old_landed_deleted(struct judge_facts *f)
 {
         f->low.v = 950; /* by retention */
@@ -79,13 +98,34 @@ static void all_deleted(struct judge_facts *f)
         f->has_last = false;
         f->tail = (struct tail){.max_epoch = 5};
 }
-static void clone(struct judge_facts *f) { f->tail.max_epoch = 6; }
-static void restored(struct judge_facts *f) { f->server_lsn.v = 4999; }
-static void other_commit_time(struct judge_facts *f) { f->commit_us++; }
-static void commit_time_forgotten(struct judge_facts *f) { f->has_commit_us = false; }
-static void xid_of_the_future(struct judge_facts *f) { f->next_xid.v = 700; }
-static void slot_moved(struct judge_facts *f) { f->confirmed.v = 5001; }
-static void slot_behind(struct judge_facts *f) { f->confirmed.v = 4000; }
+static void clone(struct judge_facts *f)
+{
+        f->tail.max_epoch = 6;
+}
+static void restored(struct judge_facts *f)
+{
+        f->server_lsn.v = 4999;
+}
+static void other_commit_time(struct judge_facts *f)
+{
+        f->commit_us++;
+}
+static void commit_time_forgotten(struct judge_facts *f)
+{
+        f->has_commit_us = false;
+}
+static void xid_of_the_future(struct judge_facts *f)
+{
+        f->next_xid.v = 700;
+}
+static void slot_moved(struct judge_facts *f)
+{
+        f->confirmed.v = 5001;
+}
+static void slot_behind(struct judge_facts *f)
+{
+        f->confirmed.v = 4000;
+}
 
 static const struct {
         const char *why;
