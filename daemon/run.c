@@ -155,6 +155,7 @@ static void drain(struct supervisor *s, int64_t drain_timeout_us)
 {
         int64_t now = clock_mono_us(), reserve = drain_timeout_us / 5 < 1000000 ? drain_timeout_us / 5 : 1000000;
         s->draining = true;
+        s->code = EXIT_DONE; /* who is asked to stop and does is no failure, whatever stopped before */
         s->now_us = now + drain_timeout_us;
         s->drain_us = s->now_us - reserve; /* what is not drained by then has the rest of the time to let go */
         ask_to_stop(s, STOP_DRAIN);
@@ -269,8 +270,8 @@ int run_agents(const struct run_opts *o)
                 mem_die("signalfd", 0);
         bool ok = (!o->capture || start_job(&s, "capture", o->capture)) && (!o->apply || start_job(&s, "apply", o->apply));
         if (!ok) {
-                s.code = EXIT_USAGE;
                 drain(&s, o->topology->drain_timeout_us);
+                s.code = EXIT_USAGE;
         }
         loop(&s);
         for (size_t i = 0; i < 2; i++)
