@@ -216,7 +216,10 @@ class Demo:
         self.each(lambda r: self.pangea("init", "--region", r.name, "--admin", r.conninfo("postgres")))
         shell("pangea run --region us &   pangea run --region eu &   pangea run --region ap &")
         self.each(lambda r: r.run(self.topology))
-        until(self.all_running, "every region runs and has heard of every other (pangea status)", 60, 0.1)
+        try:
+            until(self.all_running, "every region runs and has heard of every other", 60, 0.1)
+        except Failed as e:
+            raise Failed("\n".join([str(e)] + self.status().get("problems", []))) from None
         say(f"   {time.monotonic() - self.began:.1f} s: every region has proof that it hears every other")
 
     def appears(self, region, key, since):
@@ -418,8 +421,8 @@ def interrupted(*_):
 
 
 def main():
-    signal.signal(signal.SIGTERM, interrupted)
-    signal.signal(signal.SIGHUP, interrupted)
+    for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(s, interrupted)
     if not os.access(PANGEA, os.X_OK):
         sys.exit(f"demo.py: {PANGEA} is not there: run make")
     demo, code, keep = Demo(), 1, False
