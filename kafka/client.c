@@ -1,6 +1,8 @@
 /* client: librdkafka's errors as ours (what the caller should do, under a stable name), and what the broker says of a topic. */
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "kafka/client.h"
@@ -110,4 +112,18 @@ void client_topic(struct client *cl, rd_kafka_topic_t *rkt, int timeout_ms, stru
         else
                 out->code = RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
         rd_kafka_metadata_destroy(md);
+}
+
+void client_wake_fd(rd_kafka_queue_t *q, int fd)
+{
+        if (fd < 0) {
+                rd_kafka_queue_io_event_enable(q, -1, NULL, 0);
+                return;
+        }
+        /* librdkafka's threads write to it: they must never wait for us */
+        (void)fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+        rd_kafka_queue_io_event_enable(q, fd, "1", 1);
+        /* it wakes when something comes into an empty queue, and this one may not be empty */
+        ssize_t unused = write(fd, "1", 1);
+        (void)unused;
 }

@@ -45,6 +45,9 @@ struct topic_facts {
 /* Asks a broker; never creates the topic. */
 void client_topic(struct client *cl, rd_kafka_topic_t *rkt, int timeout_ms, struct topic_facts *out);
 
+/* One byte into fd whenever the queue may have become non-empty, and one now; -1 ends it. */
+void client_wake_fd(rd_kafka_queue_t *q, int fd);
+
 /* The largest record of a producer with these settings. */
 int64_t client_max_message(const struct kafka_conf *c);
 

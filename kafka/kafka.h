@@ -40,7 +40,8 @@ MUSTCHECK enum status kafka_produce(struct kafka_producer *p, const char *key, c
 /* Serves delivery reports; waits up to timeout_ms for the first. ST_FATAL when the producer is dead. */
 MUSTCHECK enum status kafka_producer_poll(struct kafka_producer *p, int timeout_ms, struct err *e);
 /* Makes fd readable (one byte is written to it: a pipe or socket, which becomes non-blocking) when reports are waiting; for poll(2).
- * -1 ends it; the descriptor stays the caller's. After a wake read the bytes first, then poll until nothing is waiting. */
+ * -1 ends it; the descriptor stays the caller's. After a wake read the bytes first, then poll until nothing is waiting. The first byte
+ * comes at once. */
 void kafka_producer_wake_fd(struct kafka_producer *p, int fd);
 size_t kafka_producer_pending(const struct kafka_producer *p); /* records not yet reported */
 MUSTCHECK enum status kafka_producer_flush(struct kafka_producer *p, int timeout_ms, struct err *e);

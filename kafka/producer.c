@@ -2,7 +2,6 @@
  * What it adds to librdkafka: after the first record that failed nothing more goes into the log through this producer, and nothing
  * more counts as delivered. Whoever sees the failure makes a new producer and begins at the log's tail; a record written behind a
  * hole would make it believe that the hole is there. */
-#include <fcntl.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -140,10 +139,7 @@ enum status kafka_producer_poll(struct kafka_producer *p, int timeout_ms, struct
 
 void kafka_producer_wake_fd(struct kafka_producer *p, int fd)
 {
-        /* librdkafka's threads write to it: they must never wait for us */
-        if (fd >= 0)
-                (void)fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
-        rd_kafka_queue_io_event_enable(p->reports, fd, "1", 1);
+        client_wake_fd(p->reports, fd);
 }
 
 size_t kafka_producer_pending(const struct kafka_producer *p)
@@ -174,7 +170,7 @@ void kafka_producer_close(struct kafka_producer *p)
                 rd_kafka_poll(p->client.rk, 0);
         }
         if (p->reports) {
-                rd_kafka_queue_io_event_enable(p->reports, -1, NULL, 0);
+                client_wake_fd(p->reports, -1);
                 rd_kafka_queue_destroy(p->reports);
         }
         if (p->rkt)

@@ -2,7 +2,6 @@
  * librdkafka's plain consumer (no group: a group asks for a coordinator, and for rights, that nobody needs here). What is added: an
  * error that librdkafka tells once, and then falls silent, is checked with the broker and either healed by starting anew at the same
  * offset or told at every call until somebody seeks. */
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -231,10 +230,7 @@ void kafka_msg_done(struct kafka_msg *m)
 
 void kafka_reader_wake_fd(struct kafka_reader *r, int fd)
 {
-        /* librdkafka's threads write to it: they must never wait for us */
-        if (fd >= 0)
-                (void)fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
-        rd_kafka_queue_io_event_enable(r->queue, fd, "1", 1);
+        client_wake_fd(r->queue, fd);
 }
 
 enum status kafka_reader_seek(struct kafka_reader *r, koffset_t to, int timeout_ms, struct err *e)
@@ -271,7 +267,7 @@ void kafka_reader_close(struct kafka_reader *r)
         if (!r)
                 return;
         if (r->queue)
-                rd_kafka_queue_io_event_enable(r->queue, -1, NULL, 0);
+                client_wake_fd(r->queue, -1);
         if (r->started)
                 (void)rd_kafka_consume_stop(r->rkt, 0);
         if (r->rkt)
