@@ -148,16 +148,12 @@ static void take_body(struct in *in, uint8_t kind, struct pgout_msg *out)
                 out->u.begin.commit_us = take_time(in);
                 out->u.begin.xid = rd_u32(&in->r);
                 break;
-        case PGOUT_COMMIT:
-                take_commit(in, out);
-                break;
+        case PGOUT_COMMIT: take_commit(in, out); break;
         case PGOUT_ORIGIN:
                 out->u.origin.lsn = take_lsn(in);
                 out->u.origin.name = rd_cstr(&in->r);
                 break;
-        case PGOUT_RELATION:
-                take_relation(in, out);
-                break;
+        case PGOUT_RELATION: take_relation(in, out); break;
         case PGOUT_TYPE:
                 out->u.type.oid = rd_u32(&in->r);
                 out->u.type.schema = take_schema(in);
@@ -165,17 +161,11 @@ static void take_body(struct in *in, uint8_t kind, struct pgout_msg *out)
                 break;
         case PGOUT_INSERT:
         case PGOUT_UPDATE:
-        case PGOUT_DELETE:
-                take_change(in, out);
-                break;
-        case PGOUT_TRUNCATE:
-                take_truncate(in, out);
-                break;
-        case PGOUT_MESSAGE:
-                take_message(in, out);
-                break;
-        default: /* bytes from outside, not our enum */
-                refuse(in, "unknown kind of message");
+        case PGOUT_DELETE: take_change(in, out); break;
+        case PGOUT_TRUNCATE: take_truncate(in, out); break;
+        case PGOUT_MESSAGE: take_message(in, out); break;
+        /* bytes from outside, not our enum */
+        default: refuse(in, "unknown kind of message");
         }
 }
 

@@ -58,8 +58,8 @@ enum status pg_failed(struct pg *c, const PGresult *r, struct err *e)
                 const char *why = PQerrorMessage(c->conn);
                 return err_set(e, st, "PostgreSQL: %s", why && *why ? why : "connection lost");
         }
-        err_set(e, st, "PostgreSQL: %.500s%s%.200s%s%.200s (SQLSTATE %s)", field(r, PG_DIAG_MESSAGE_PRIMARY), *detail ? "; " : "", detail,
-                *hint ? "; " : "", hint, sqlstate);
+        err_set(e, st, "PostgreSQL: %.500s%s%.200s%s%.200s (SQLSTATE %s)", field(r, PG_DIAG_MESSAGE_PRIMARY), *detail ? "; " : "",
+                detail, *hint ? "; " : "", hint, sqlstate);
         if (e)
                 memcpy(e->sqlstate, sqlstate, strnlen(sqlstate, 5) + 1);
         return st;

@@ -82,8 +82,9 @@ static enum status bad_conninfo(const char *conninfo, const char *why, struct er
 {
         /* libpq quotes the piece it did not understand, and that may be half of a password */
         if (strstr(conninfo, "pass") || strstr(conninfo, "://"))
-                return err_set(e, ST_CONFIG, "conninfo cannot be read (its text is not shown, it may hold a password); write "
-                                             "\"host=.. port=.. dbname=.. user=..\" and put a value with blanks in single quotes");
+                return err_set(e, ST_CONFIG,
+                               "conninfo cannot be read (its text is not shown, it may hold a password); write "
+                               "\"host=.. port=.. dbname=.. user=..\" and put a value with blanks in single quotes");
         return err_set(e, ST_CONFIG, "conninfo \"%.200s\" cannot be read: %s", conninfo, why ? why : "out of memory");
 }
 
@@ -125,10 +126,11 @@ static enum status check_server(const struct pg *c, struct err *e)
                 return err_named(e, ST_FATAL, "server_too_old", "PostgreSQL %d at %s: Pangea needs 15 or newer", version / 10000,
                                  PQhost(c->conn));
         if (encoding && strcmp(encoding, "SQL_ASCII") == 0)
-                return err_named(e, ST_FATAL, "sql_ascii",
-                                 "database %s has the encoding SQL_ASCII: its texts have no known meaning in other regions; dump it and "
-                                 "load it into a database with a real encoding",
-                                 PQdb(c->conn));
+                return err_named(
+                        e, ST_FATAL, "sql_ascii",
+                        "database %s has the encoding SQL_ASCII: its texts have no known meaning in other regions; dump it and "
+                        "load it into a database with a real encoding",
+                        PQdb(c->conn));
         return ST_OK;
 }
 
@@ -140,7 +142,8 @@ static enum status set_privileged(struct pg *c, struct err *e)
                 if (st == ST_OK)
                         continue;
                 if (e && strcmp(e->sqlstate, "42501") == 0) {
-                        err_named(e, ST_FATAL, "missing_grant", "role %s may not set %s; as a superuser run: GRANT SET ON PARAMETER %s TO \"%s\"",
+                        err_named(e, ST_FATAL, "missing_grant",
+                                  "role %s may not set %s; as a superuser run: GRANT SET ON PARAMETER %s TO \"%s\"",
                                   PQuser(c->conn), name, name, PQuser(c->conn));
                         memcpy(e->sqlstate, "42501", 6);
                         return ST_FATAL;
@@ -303,8 +306,8 @@ void pg_args_fill(struct pg *c, int nparams, const struct pg_param *params)
         }
 }
 
-enum status pg_query(struct pg *c, const char *sql, int nparams, const struct pg_param *params, bool binary_result, struct pgres **res,
-                     struct err *e)
+enum status pg_query(struct pg *c, const char *sql, int nparams, const struct pg_param *params, bool binary_result,
+                     struct pgres **res, struct err *e)
 {
         if (res)
                 *res = NULL;

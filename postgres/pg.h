@@ -13,12 +13,16 @@
 struct pg;
 struct pgres; /* a result; free with pgres_free (NULL is fine) */
 
+/* What a connection is for, and what is pinned beyond the formats (pg_open). */
 enum pg_session {
-        PG_PLAIN,       /* commands, catalog look-ups: pinned formats, lock_timeout 0, synchronous_commit=local (an agent may not wait
-                           for the capture agent, which can be a synchronous standby) */
-        PG_APPLY,       /* DESIGN 6.2: session_replication_role=replica, synchronous_commit=off, lock_timeout=50ms, deadlock_timeout=20ms,
-                           idle_in_transaction_session_timeout=5s, plan_cache_mode=force_generic_plan, nested loops only */
-        PG_REPLICATION, /* replication=database */
+        /* commands, catalog look-ups: lock_timeout 0, synchronous_commit=local (an agent may not wait for the capture agent, which can
+         * be a synchronous standby) */
+        PG_PLAIN,
+        /* DESIGN 6.2: session_replication_role=replica, synchronous_commit=off, lock_timeout=50ms, deadlock_timeout=20ms,
+         * idle_in_transaction_session_timeout=5s, plan_cache_mode=force_generic_plan, nested loops only */
+        PG_APPLY,
+        /* replication=database */
+        PG_REPLICATION,
 };
 
 struct pg_opts {
@@ -30,8 +34,8 @@ struct pg_opts {
 };
 
 /* Connects, pins the session (client_encoding=UTF8, datestyle=ISO, intervalstyle=postgres, extra_float_digits=1, bytea_output=hex,
- * timezone=UTC, lc_monetary=C, xmloption=content, search_path='', row_security=off, tcp_user_timeout, client_connection_check_interval
- * where the server has it). */
+ * timezone=UTC, lc_monetary=C, xmloption=content, search_path='', row_security=off, read committed, no statement_timeout,
+ * client_connection_check_interval) through the start-up packet: no ALTER DATABASE or ALTER ROLE SET reaches it, RESET returns to it. */
 MUSTCHECK enum status pg_open(struct pg **out, const struct pg_opts *o, struct err *e);
 void pg_close(struct pg *c);
 bool pg_lost(const struct pg *c); /* the session is gone: close and open anew, forget everything held in memory about it */
@@ -74,9 +78,10 @@ void pgres_free(struct pgres *r);
 
 /* ---- pipeline: statements sent without waiting; results are taken in order --------------------------------------------------------- */
 /* Everything between begin and sync fails together with the first error. The backlog is bounded in bytes: send flushes when it is
- * above 256 kB, reading results meanwhile into a list. */
+ * above 48 kB, reading results meanwhile into a list. */
 MUSTCHECK enum status pg_pipe_begin(struct pg *c, struct err *e);
-MUSTCHECK enum status pg_pipe_prepare(struct pg *c, const char *name, const char *sql, int nparams, const uint32_t *types, struct err *e);
+MUSTCHECK enum status pg_pipe_prepare(struct pg *c, const char *name, const char *sql, int nparams, const uint32_t *types,
+                                      struct err *e);
 MUSTCHECK enum status pg_pipe_exec_prepared(struct pg *c, const char *name, int nparams, const struct pg_param *params,
                                             bool binary_result, struct err *e);
 MUSTCHECK enum status pg_pipe_query(struct pg *c, const char *sql, int nparams, const struct pg_param *params, bool binary_result,

@@ -138,7 +138,8 @@ enum status pg_pipe_exec_prepared(struct pg *c, const char *name, int nparams, c
                     wire_size(name, nparams, params), e);
 }
 
-enum status pg_pipe_query(struct pg *c, const char *sql, int nparams, const struct pg_param *params, bool binary_result, struct err *e)
+enum status pg_pipe_query(struct pg *c, const char *sql, int nparams, const struct pg_param *params, bool binary_result,
+                          struct err *e)
 {
         enum status st = check_open(c, e);
         if (st != ST_OK)

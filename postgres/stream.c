@@ -11,7 +11,8 @@
 #include "postgres/internal.h"
 
 #define CLOSE_US INT64_C(1000000)
-#define SLOT_STATE "SELECT coalesce(active_pid, 0), coalesce(wal_status, '') FROM pg_catalog.pg_replication_slots WHERE slot_name = "
+#define SLOT_STATE \
+        "SELECT coalesce(active_pid, 0), coalesce(wal_status, '') FROM pg_catalog.pg_replication_slots WHERE slot_name = "
 
 struct feedback {
         lsn_t write, flush, apply;
@@ -106,14 +107,16 @@ static enum status start_failed(struct pgstream *s, struct err *e)
         if (pg_exec(s->c, buf_cstr(&sql), &r, NULL) != ST_OK) {
                 err_wrap(e, "slot %s", slot);
         } else if (pgres_rows(r) == 0) {
-                code = err_named(e, ST_FATAL, "slot_missing",
-                                 "replication slot %s does not exist: it was dropped, or the server was restored or promoted without it", slot);
+                code = err_named(
+                        e, ST_FATAL, "slot_missing",
+                        "replication slot %s does not exist: it was dropped, or the server was restored or promoted without it",
+                        slot);
         } else if (strcmp(pgres_text(r, 0, 1), "lost") == 0) {
-                code = err_named(e, ST_FATAL, "slot_lost", "replication slot %s has lost WAL it needs, the server invalidated it: %.400s", slot,
-                                 cause.msg);
+                code = err_named(e, ST_FATAL, "slot_lost",
+                                 "replication slot %s has lost WAL it needs, the server invalidated it: %.400s", slot, cause.msg);
         } else if (strcmp(cause.sqlstate, "55006") == 0) {
-                code = err_named(e, ST_RETRY, "slot_active", "replication slot %s is in use by the server process with pid %s", slot,
-                                 pgres_text(r, 0, 0));
+                code = err_named(e, ST_RETRY, "slot_active", "replication slot %s is in use by the server process with pid %s",
+                                 slot, pgres_text(r, 0, 0));
         } else {
                 err_wrap(e, "slot %s", slot);
         }
@@ -131,7 +134,8 @@ enum status pgstream_start(struct pgstream *s, const char *slot, const char *pub
         if (!e)
                 e = &mine;
         if (pg_lost(s->c) || s->streaming)
-                return err_set(e, s->streaming ? ST_FATAL : ST_RETRY, "slot %s: %s", slot, s->streaming ? "started twice" : "connection lost");
+                return err_set(e, s->streaming ? ST_FATAL : ST_RETRY, "slot %s: %s", slot,
+                               s->streaming ? "started twice" : "connection lost");
         copy_text(s->slot, sizeof s->slot, slot);
         buf_init(&names, 4096);
         buf_init(&sql, 4096);
@@ -188,8 +192,8 @@ static enum status stream_ended(struct pgstream *s, struct err *e)
                 return err_set(e, ST_RETRY, "slot %s: the server closed the stream", s->slot);
         if (strcmp(e->sqlstate, "42704") == 0) {
                 struct err cause = *e;
-                err_named(e, ST_FATAL, "publication_missing", "slot %s: %.400s; it is read as it was when the change was made", s->slot,
-                          cause.msg);
+                err_named(e, ST_FATAL, "publication_missing", "slot %s: %.400s; it is read as it was when the change was made",
+                          s->slot, cause.msg);
                 memcpy(e->sqlstate, cause.sqlstate, sizeof e->sqlstate);
                 return e->code;
         }
@@ -216,7 +220,8 @@ static enum status read_message(struct pgstream *s, int n, struct stream_msg *ou
                 r.bad = true;
         }
         if (r.bad)
-                return err_set(e, ST_DATA, "slot %s: a replication message of kind 0x%02x and %d bytes is not understood", s->slot, kind, n);
+                return err_set(e, ST_DATA, "slot %s: a replication message of kind 0x%02x and %d bytes is not understood", s->slot,
+                               kind, n);
         *out = m;
         return ST_OK;
 }

@@ -124,8 +124,9 @@ static void what_is_unknown_is_refused(void **state)
                 {"delete with a new row", "row of unknown kind", BYTES("D" OID "N" ROW1)},
                 {"truncate flags", "truncate flags", BYTES("T\0\0\0\0\4")},
                 {"message flags", "message flags", BYTES("M\2" LSN "\0\0\0\0\0")},
-                {"a length that would wrap around", "cut", BYTES("I" OID "N\0\1t\xff\xff\xff\xff"
-                                                                 "a")},
+                {"a length that would wrap around", "cut",
+                 BYTES("I" OID "N\0\1t\xff\xff\xff\xff"
+                       "a")},
                 {"more relations than bytes", "cut", BYTES("T\xff\xff\xff\xff\0" OID)},
                 {"more columns than PostgreSQL has", "more columns", BYTES("I" OID "N\xff\xff")},
                 {"more columns in a relation", "more columns", BYTES("R" OID "p\0t\0d\x06\x81")},
@@ -281,11 +282,11 @@ static void sixteen_hundred_columns(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(every_shape_is_read),      cmocka_unit_test(cut_anywhere_is_refused),
-                cmocka_unit_test(a_byte_too_much_is_refused), cmocka_unit_test(any_byte_changed_stays_inside),
-                cmocka_unit_test(what_is_unknown_is_refused), cmocka_unit_test(a_transaction_is_framed),
+                cmocka_unit_test(every_shape_is_read),           cmocka_unit_test(cut_anywhere_is_refused),
+                cmocka_unit_test(a_byte_too_much_is_refused),    cmocka_unit_test(any_byte_changed_stays_inside),
+                cmocka_unit_test(what_is_unknown_is_refused),    cmocka_unit_test(a_transaction_is_framed),
                 cmocka_unit_test(relations_and_types_are_named), cmocka_unit_test(values_are_told_apart),
-                cmocka_unit_test(old_rows_are_told_apart),  cmocka_unit_test(truncates_and_messages),
+                cmocka_unit_test(old_rows_are_told_apart),       cmocka_unit_test(truncates_and_messages),
                 cmocka_unit_test(sixteen_hundred_columns),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -84,7 +84,7 @@ static void a_bad_conninfo_tells_no_secret(void **state)
 {
         (void)state;
         static const struct {
-                const char *conninfo, *password, *says, *not;
+                const char *conninfo, *password, *says, *not ;
         } t[] = {
                 {"hots=a", NULL, "\"hots\"", NULL},
                 {"host", NULL, "cannot be read", NULL},
@@ -101,7 +101,7 @@ static void a_bad_conninfo_tells_no_secret(void **state)
                 struct pg_opts o = {.conninfo = t[i].conninfo, .password = t[i].password, .application_name = "pangea-test"};
                 assert_int_equal(pg_open(&c, &o, &e), ST_CONFIG);
                 assert_null(c);
-                if (!strstr(e.msg, t[i].says) || (t[i].not && strstr(e.msg, t[i].not)))
+                if (!strstr(e.msg, t[i].says) || (t[i].not &&strstr(e.msg, t[i].not )))
                         fail_msg("%s: %s", t[i].conninfo, e.msg);
         }
 }
