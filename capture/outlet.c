@@ -19,6 +19,12 @@ static void delivered(void *ctx, uint64_t tag, koffset_t offset, enum status cod
                 snprintf(o->why, sizeof o->why, "%s", why ? why : "not delivered");
                 return;
         }
+        if (offset.v <= o->offset.v) {
+                o->dead = true; /* the next start says by name what has become of the log */
+                snprintf(o->why, sizeof o->why, "the log went back from offset %lld to %lld: the topic was deleted and made anew",
+                         (long long)o->offset.v, (long long)offset.v);
+                return;
+        }
         o->offset = offset;
         o->delivered_at = clock_mono_us();
         if (tag)

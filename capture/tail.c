@@ -108,11 +108,11 @@ static enum status next_before(const struct tail_reader *t, koffset_t end, struc
 static enum status scan_window(const struct tail_reader *t, koffset_t from, koffset_t end, struct tail_scan *scan, struct err *e)
 {
         struct arena arena;
+        tail_scan_init(scan, t->me);
         enum status st = kafka_reader_seek(t->reader, from, 10000, e);
         if (st != ST_OK)
                 return err_wrap(e, "reading the end of the own log");
         arena_init(&arena);
-        tail_scan_init(scan, t->me);
         for (koffset_t at = from; at.v < end.v;) {
                 struct kafka_msg m;
                 struct record r;
