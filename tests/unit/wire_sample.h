@@ -225,7 +225,7 @@ static inline struct regset sample_regions(unsigned n)
 {
         struct regset s = {.n = 0};
         for (unsigned i = 0; i < n; i++) {
-                char name[8];
+                char name[16];
                 snprintf(name, sizeof name, "r%02u", i);
                 regset_add(&s, name, strlen(name));
         }
