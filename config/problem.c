@@ -105,18 +105,18 @@ void problems_print_json(const struct problems *p, bool warnings, struct buf *ou
                 if (q->warning != warnings)
                         continue;
                 buf_printf(out, "%s{\"file\":", comma);
-                json_string(out, p->file);
+                problem_json_string(out, p->file);
                 buf_printf(out, ",\"line\":%d,\"column\":%d,\"path\":", q->at.line, q->at.column);
-                json_string(out, q->path);
+                problem_json_string(out, q->path);
                 buf_put_str(out, ",\"message\":");
-                json_string(out, q->message);
+                problem_json_string(out, q->message);
                 buf_put_str(out, "}");
                 comma = ",";
         }
         buf_put_str(out, "]");
 }
 
-void json_string(struct buf *out, const char *s)
+void problem_json_string(struct buf *out, const char *s)
 {
         const char *end = s + strlen(s);
         buf_put_str(out, "\"");

@@ -45,7 +45,7 @@ void problems_print(const struct problems *p, bool warnings, struct buf *out);
 void problems_print_json(const struct problems *p, bool warnings, struct buf *out);
 
 /* s as a JSON string, quotes included; bytes that are not UTF-8 are replaced. */
-void json_string(struct buf *out, const char *s);
+void problem_json_string(struct buf *out, const char *s);
 /* s for a message: in quotes, cut when it is long, control characters replaced; in the problems' memory. */
 const char *problem_quote(struct problems *p, const char *s);
 

@@ -45,7 +45,7 @@ static bool plain_ok(const char *s)
 static void put_text(struct printer *p, const char *s)
 {
         if (p->json) {
-                json_string(p->out, s);
+                problem_json_string(p->out, s);
                 return;
         }
         struct buf escaped; /* so that it can be read again: ${ is $${ in the file */
@@ -58,7 +58,7 @@ static void put_text(struct printer *p, const char *s)
         if (plain_ok(buf_cstr(&escaped)))
                 buf_put_str(p->out, buf_cstr(&escaped));
         else
-                json_string(p->out, buf_cstr(&escaped));
+                problem_json_string(p->out, buf_cstr(&escaped));
         buf_release(&escaped);
 }
 
@@ -66,13 +66,13 @@ static void put_key(struct printer *p, const char *key)
 {
         if (p->json) {
                 buf_put_str(p->out, p->first ? "" : ",");
-                json_string(p->out, key);
+                problem_json_string(p->out, key);
         } else {
                 indent(p);
                 if (plain_ok(key))
                         buf_put_str(p->out, key);
                 else
-                        json_string(p->out, key);
+                        problem_json_string(p->out, key);
         }
         buf_put_str(p->out, ":");
         p->first = false;
