@@ -268,7 +268,7 @@ static enum status create(struct admin *a, const struct kafka_topic_spec *t, int
 enum status kafka_topic_ensure(const struct kafka_conf *c, const struct kafka_topic_spec *spec, bool *created, struct err *e)
 {
         struct admin a;
-        struct topic_facts t;
+        struct topic_facts t = {.code = 0};
         struct err why = {.code = ST_OK};
         int64_t max = client_max_message(c) > spec->max_message_bytes ? client_max_message(c) : spec->max_message_bytes;
         enum status st = admin_open(&a, c, spec->name, &why);

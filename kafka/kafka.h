@@ -66,7 +66,7 @@ MUSTCHECK enum status kafka_reader_open(struct kafka_reader **out, const struct 
                                         int max_queued_kb, struct err *e);
 /* The next record, waiting up to timeout_ms: ST_OK; ST_RETRY nothing yet (e->name is "", or says why: kafka_away, kafka_login,
  * kafka_tls; it goes on by itself); ST_DATA: topic_missing (for longer than 2 s; wait for it by name: calling on finds it when it
- * comes), offset_gone (retention passed, or the topic was recreated; told at every call until somebody seeks), log_damaged (a record
+ * comes), offset_gone (retention passed, or the topic was recreated; told at every call, after its wait, until somebody seeks), log_damaged (a record
  * with a wrong checksum; the same), kafka_denied (rights are missing; it goes on trying).
  * While the topic or the offset is in doubt a call may take 250 ms more, once a second, to ask the broker; so call it at least every
  * second even when nothing wakes you. */

@@ -3,6 +3,7 @@
  * error that librdkafka tells once, and then falls silent, is checked with the broker and either healed by starting anew at the same
  * offset or told at every call until somebody seeks. */
 #include <inttypes.h>
+#include <limits.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -87,7 +88,7 @@ static void halt(struct kafka_reader *r, enum halt why)
                 return;
         r->halt = why;
         r->halted_at = clock_mono_us();
-        err_set(&r->told, ST_RETRY, "log %s: reading has halted, the broker is about to be asked why", r->topic);
+        err_clear(&r->told);
 }
 
 /* ST_OK: it is there (again). */
@@ -113,22 +114,29 @@ static enum status ask_offset(struct kafka_reader *r, struct err *e)
                          r->topic, r->at, high.v);
 }
 
-/* Called while halted: the answer of the moment; ST_OK when reading goes on. Asks the broker at most once a second, for ASK_MS. */
-static enum status ask(struct kafka_reader *r, struct err *e)
+/* Called while halted: the answer of the moment; ST_OK when reading goes on. Asks the broker at most once a second, for ASK_MS; *wait_ms
+ * is how long the answer stays the same, 0 for a new one. */
+static enum status ask(struct kafka_reader *r, int *wait_ms, struct err *e)
 {
-        int64_t now = clock_mono_us();
-        if (r->halt == HALT_DAMAGED || (r->asked_at && now - r->asked_at < ASK_EVERY_US))
-                goto told;
-        if (r->halt == HALT_TOPIC && now - r->halted_at < TOPIC_WAIT_US)
+        int64_t now = clock_mono_us(), again = r->asked_at + ASK_EVERY_US;
+        *wait_ms = 0;
+        if (r->halt == HALT_TOPIC && now - r->halted_at < TOPIC_WAIT_US) {
+                *wait_ms = (int)((r->halted_at + TOPIC_WAIT_US - now) / 1000) + 1;
                 return err_set(e, ST_RETRY, "log %s: the topic is not there yet", r->topic);
+        }
+        if (r->told.code && (r->halt == HALT_DAMAGED || (r->asked_at && now < again))) {
+                *wait_ms = r->halt == HALT_DAMAGED ? INT_MAX : (int)((again - now) / 1000) + 1;
+                if (e)
+                        *e = r->told;
+                return r->told.code;
+        }
         r->asked_at = now;
         enum status st = r->halt == HALT_TOPIC ? ask_topic(r, &r->told) : ask_offset(r, &r->told);
         if (st == ST_OK)
                 return restart(r, e);
-told:
         if (e)
                 *e = r->told;
-        return r->told.code;
+        return st;
 }
 
 /* An error in the place of a record. ST_OK: noted, or nothing to do; ST_DATA: to be told now. */
@@ -199,12 +207,13 @@ enum status kafka_reader_next(struct kafka_reader *r, int timeout_ms, struct kaf
         int64_t deadline = client_deadline(timeout_ms);
         *out = (struct kafka_msg){.offset = {-1}};
         for (;;) {
-                enum status st = r->halt ? ask(r, e) : ST_OK;
-                if (st != ST_OK && st != ST_RETRY)
+                int same_ms = INT_MAX;
+                enum status st = r->halt ? ask(r, &same_ms, e) : ST_OK;
+                /* what is new is told at once; what was told before waits as nothing would, or the caller would spin */
+                if (st != ST_OK && st != ST_RETRY && same_ms == 0)
                         return st;
                 int left = client_left_ms(deadline);
-                /* while halted the end of it is asked for, not told */
-                rd_kafka_message_t *m = take(r, r->halt && left > 50 ? 50 : left);
+                rd_kafka_message_t *m = take(r, r->halt && same_ms < left ? same_ms : left);
                 if (m && !m->err) {
                         give(r, m, out);
                         return ST_OK;
@@ -215,7 +224,8 @@ enum status kafka_reader_next(struct kafka_reader *r, int timeout_ms, struct kaf
                         if (st)
                                 return st;
                 } else if (client_left_ms(deadline) == 0) {
-                        st = r->halt ? ask(r, e) : ST_OK;
+                        if (r->halt && st == ST_OK)
+                                st = ask(r, &same_ms, e);
                         return st ? st : client_waits(&r->client, e, "nothing yet");
                 }
         }
