@@ -66,7 +66,7 @@ static int look_first(const struct topology *t, const struct region *r)
                 st = check_tables(c, t, r, &e);
         bool lost = c && pg_lost(c);
         pg_close(c);
-        if (st == ST_OK || lost)
+        if (st == ST_OK || st == ST_RETRY || lost)
                 return EXIT_DONE;
         log_event(LOG_ERROR, "run.refused", "error=%s\twhy=%s", *e.name ? e.name : status_name(st), e.msg);
         return exit_code_of(&e);

@@ -242,5 +242,8 @@ enum status region_connect(const struct region *r, const char *what, struct pg *
         struct pg_opts o = {.conninfo = r->conninfo, .password = password, .application_name = name, .session = PG_PLAIN};
         st = pg_open(out, &o, e);
         free(password);
+        if (st != ST_OK && st != ST_CONFIG && e &&
+            !*e->sqlstate) /* a connection that libpq could not make has none: 08001 says just that */
+                snprintf(e->sqlstate, sizeof e->sqlstate, "08001");
         return st == ST_OK ? ST_OK : err_wrap(e, "region %s", r->name);
 }

@@ -96,12 +96,18 @@ static enum status look_meta(struct init *i, struct err *e)
                                 "region %s: database %s was prepared for region %s of cluster %s: correct the conninfo, or take that out with "
                                 "`pangea deinit`",
                                 i->r->name, i->database, pgres_text(res, 0, 1), pgres_text(res, 0, 0));
-                else if (i->moved || strcmp(pgres_text(res, 0, 4), i->database) != 0)
+                else if (i->moved)
                         st = err_named(
                                 e, ST_CONFIG, "system_changed",
-                                "region %s: database %s was prepared as %s on server %s and is on server %s now: a copy; `pangea deinit --region %s "
-                                "--yes`, then init",
-                                i->r->name, i->database, pgres_text(res, 0, 4), pgres_text(res, 0, 2), i->system_id, i->r->name);
+                                "region %s: database %s was prepared on server %s and is on server %s now: a copy; `pangea deinit --region %s --yes`, "
+                                "then init",
+                                i->r->name, i->database, pgres_text(res, 0, 2), i->system_id, i->r->name);
+                else if (strcmp(pgres_text(res, 0, 4), i->database) != 0)
+                        st = err_named(
+                                e, ST_CONFIG, "system_changed",
+                                "region %s: database %s was prepared under the name %s: a copy on the same server (then DROP SCHEMA pangea CASCADE in "
+                                "it; slot and origins are the original's), or renamed (then UPDATE pangea.meta SET database_name = '%s')",
+                                i->r->name, i->database, pgres_text(res, 0, 4), i->database);
                 else if (pgres_i64(res, 0, 3) != 1)
                         st = err_named(e, ST_CONFIG, "schema_version",
                                        "region %s: schema pangea has version %s, this program knows 1: use the newer program",
