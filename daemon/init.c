@@ -86,11 +86,15 @@ static void meta_sql(const struct init *i, lsn_t lsn, const char *xid, struct bu
                 buf_put_str(out, between[k]);
                 pg_literal(out, texts[k]);
         }
-        buf_printf(
-                out,
-                ", '%s', '%s', '%s') ON CONFLICT (one) DO UPDATE SET base_lsn = excluded.base_lsn, base_xid = excluded.base_xid, "
-                "stable_xid = excluded.stable_xid",
-                lsn_str(at, lsn), xid, xid);
+        if (i->dry_run && i->leader) /* whoever runs the statements by hand has made the slot by then */
+                buf_printf(out, ", (SELECT confirmed_flush_lsn FROM pg_catalog.pg_replication_slots WHERE slot_name = '%s')",
+                           i->slot);
+        else
+                buf_printf(out, ", '%s'", lsn_str(at, lsn));
+        buf_printf(out,
+                   ", '%s', '%s') ON CONFLICT (one) DO UPDATE SET base_lsn = excluded.base_lsn, base_xid = excluded.base_xid, "
+                   "stable_xid = excluded.stable_xid",
+                   xid, xid);
 }
 
 static enum status write_positions(struct init *i, struct err *e)
