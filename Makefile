@@ -54,8 +54,9 @@ build/release/%.o: %.c | $(GENERATED)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(HARDEN) -c -o $@ $<
 
+# the whole archive: two functions of one name must not link
 $(TEST)/pangea: $(TEST)/daemon/main.o $(TEST)/libpangea.a
-	$(Q)$(CC) $(SANFLAGS) -pthread -o $@ $^ $(LDLIBS) $(LDFLAGS)
+	$(Q)$(CC) $(SANFLAGS) -pthread -o $@ -Wl,--whole-archive $^ -Wl,--no-whole-archive $(LDLIBS) $(LDFLAGS)
 
 $(TEST)/libpangea.a: $(patsubst %.c,$(TEST)/%.o,$(filter-out daemon/main.c,$(SOURCES)))
 	@rm -f $@

@@ -116,13 +116,14 @@ def failure():
 def run_test(servers, one, number, build, logs, report):
     """One test function with all its cases. report(ok, name, seconds, detail) for each."""
     from harness import case, cluster
-    from harness.wait import SLOW
+    from harness.wait import SLOW, watch
     start, c, counted = time.monotonic(), None, 0
     folder = os.path.join(servers.folder, f"{number:03d}-{one.name}")
     name = f"integration/{one.name}"
     signal.alarm(int(one.limit * SLOW))
     try:
         c = cluster.Cluster(servers, f"t{number}", folder, build, **{k: v for k, v in one.options.items() if k in case.CLUSTER_OPTIONS})
+        watch["faults"] = c.faults
         case.prepare(c, one.options)
         if one.cases is None:
             one.function(c)
@@ -153,6 +154,7 @@ def run_test(servers, one, number, build, logs, report):
         report(False, name, time.monotonic() - start, detail + f"\nall logs: {os.path.relpath(os.path.join(logs, one.name), ROOT)}")
     finally:
         signal.alarm(0)
+        watch["faults"] = None
         try:
             if c:
                 c.close()

@@ -6,6 +6,10 @@ import time
 SLOW = float(os.environ.get("PANGEA_TEST_SLOW", "1"))
 
 
+# Set by run.py for the test that runs: a list of faults (a daemon that crashed) makes waiting for its work pointless.
+watch = {"faults": None}
+
+
 class TimedOut(AssertionError):
     pass
 
@@ -13,6 +17,7 @@ class TimedOut(AssertionError):
 def until(probe, what, limit=20.0, every=0.02):
     """Calls probe() until it returns a true value, which is returned. probe may return (False, text): the text is shown on time-out."""
     end = time.monotonic() + limit * SLOW
+    look = time.monotonic() + 1
     while True:
         seen = probe()
         said = None
@@ -22,6 +27,11 @@ def until(probe, what, limit=20.0, every=0.02):
             return seen
         if time.monotonic() > end:
             raise TimedOut(f"{what}: not within {limit * SLOW:g} s" + (f"; last seen: {said}" if said is not None else ""))
+        if time.monotonic() > look and watch["faults"]:
+            look = time.monotonic() + 1
+            faults = watch["faults"]()
+            if faults:
+                raise TimedOut(f"{what}: given up: {'; '.join(faults)}")
         time.sleep(every)  # between two looks, never instead of one
 
 
