@@ -40,7 +40,7 @@ static int64_t backoff(unsigned tries)
 
 static void log_trouble(struct applier *a, struct origin *o, enum status s, const struct err *e)
 {
-        if (s == ST_RETRY)
+        if (s == ST_OK || s == ST_RETRY)
                 return; /* nothing there yet; a broker that is away shows as a missing heartbeat */
         bool missing = strcmp(e->name, "topic_missing") == 0;
         o->retry_at = clock_mono_us() + MEND_US;
