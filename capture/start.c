@@ -13,6 +13,7 @@
 #include "capture/stops.h"
 
 #define TAIL_KB 8192
+#define MAX_PROPERTIES 200 /* librdkafka has fewer */
 #define KAFKA_PATIENCE_US (30 * 1000000)
 
 static const char PRESENT_SQL[] = "SELECT pg_catalog.to_regclass('pangea.capture') IS NOT NULL, pg_catalog.pg_is_in_recovery()";
@@ -143,6 +144,26 @@ static void kafka_client(const struct session *s, struct kafka_conf *conf, char 
         conf->client_id = client;
 }
 
+/* Reads the log's end and is closed again. A broker holds an answer at the log's end back for half a second unless it is told not to,
+ * and every seek would wait for it. */
+static enum status open_tail(const struct session *s, const struct kafka_conf *conf, struct kafka_reader **out, struct err *e)
+{
+        const char *keys[MAX_PROPERTIES + 1], *values[MAX_PROPERTIES + 1];
+        struct kafka_conf quick = *conf;
+        if (conf->nprops <= MAX_PROPERTIES) {
+                for (size_t i = 0; i < conf->nprops; i++) {
+                        keys[i] = conf->prop_keys[i];
+                        values[i] = conf->prop_values[i];
+                }
+                keys[conf->nprops] = "fetch.wait.max.ms";
+                values[conf->nprops] = "5";
+                quick.prop_keys = keys;
+                quick.prop_values = values;
+                quick.nprops = conf->nprops + 1;
+        }
+        return kafka_reader_open(out, &quick, s->topic, KAFKA_FROM_END, TAIL_KB, e);
+}
+
 static enum status open_log(struct session *s, struct tail_reader *t, struct err *e)
 {
         char client[160];
@@ -150,7 +171,7 @@ static enum status open_log(struct session *s, struct tail_reader *t, struct err
         kafka_client(s, &conf, client, sizeof client);
         enum status st = kafka_topic_check(&conf, s->topic, e);
         if (st == ST_OK)
-                st = kafka_reader_open(&t->reader, &conf, s->topic, KAFKA_FROM_END, TAIL_KB, e);
+                st = open_tail(s, &conf, &t->reader, e);
         if (st == ST_OK)
                 st = outlet_open(&s->outlet, &conf, s->topic, e);
         if (st == ST_OK)
