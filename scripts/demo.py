@@ -24,6 +24,7 @@ POSTGRES = os.path.join(ROOT, "scripts", "postgres.sh")
 KAFKA = os.path.join(ROOT, "scripts", "kafka.sh")
 PGBENCH = os.path.join(os.environ.get("PG_BIN", "/usr/lib/postgresql/15/bin"), "pgbench")
 LOAD = int(os.environ.get("SECONDS_OF_LOAD", "15"))
+SCALE = 10
 KEEP = os.environ.get("KEEP", "") not in ("", "0")
 NAMES = ("us", "eu", "ap")
 COLOUR = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
@@ -119,7 +120,7 @@ class Region:
             c.cursor().execute(statement)
         c.close()
         self.sql("SET ROLE app;" + TABLES + "RESET ROLE")
-        call(PGBENCH, "-h", "127.0.0.1", "-p", str(self.port), "-U", "app", "-i", "-q", "-s", "2", "shop")
+        call(PGBENCH, "-h", "127.0.0.1", "-p", str(self.port), "-U", "app", "-i", "-q", "-s", str(SCALE), "shop")
 
     def conninfo(self, user="app", database="shop"):
         return f"host=127.0.0.1 port={self.port} dbname={database} user={user}"
@@ -269,13 +270,13 @@ class Demo:
                 w.join()
             until(self.agreed, "all regions hold the same price", 20, 0.01)
             try:
-                until(lambda: any(self.losers().values()), "the loser is recorded", 2, 0.05)
+                until(lambda: all(self.losers().values()), "the loser is recorded", 2, 0.05)
                 break
             except Failed:
                 continue
         else:
             raise Failed("the two writes never met: each had always seen the other")
-        price, winner = self.agreed()
+        price, winner = until(self.agreed, "all regions hold the same price", 20, 0.01)
         shell("UPDATE prices SET price = 11 WHERE item = 'umbrella';   -- in us")
         shell("UPDATE prices SET price = 12 WHERE item = 'umbrella';   -- in eu, neither has seen the other")
         say(f"   all three regions agree: {good(f'{price}, written in {winner}')}")
@@ -325,8 +326,8 @@ class Demo:
             self.lag_line(began, "us is cut off" if i == 0 else "")
         for w in writers:
             w.join()
-        self.lag_line(began, "us returns")
         self.us.cut(False)
+        self.lag_line(began, "us returns")
         back = last = time.monotonic()
         lag = self.missing()
         while any(lag.values()):
