@@ -169,10 +169,28 @@ static void print_table(const struct vreport *r, size_t i, int width)
                 printf("    %s\n", p->note);
 }
 
+static void print_sum(const struct vreport *r)
+{
+        char who[512];
+        size_t same = count(r, VERIFY_IDENTICAL), differ = count(r, VERIFY_DIFFERENT), moving = count(r, VERIFY_UNSETTLED);
+        size_t skipped = count(r, VERIFY_SKIPPED);
+        if (!r->nplan) {
+                puts("there is no replicated table to compare");
+                return;
+        }
+        printf("%zu table%s identical", same, same == 1 ? "" : "s");
+        if (differ || moving)
+                printf(", %zu different, %zu still moving", differ, moving);
+        else
+                printf(" in %s", regions_str(r, (uint32_t)((UINT64_C(1) << r->topology->nregions) - 1), who, sizeof who));
+        if (skipped)
+                printf(", %zu not compared", skipped);
+        printf(" (%.1f s%s)\n", r->seconds, r->waited || r->timed_out ? "" : ", without waiting for anything in flight");
+}
+
 void verify_print_text(const struct vreport *r)
 {
         int width = 5;
-        char who[512];
         for (size_t i = 0; i < r->nplan; i++) {
                 int n = (int)(strlen(r->plan[i].schema) + 1 + strlen(r->plan[i].name));
                 width = n > width ? n : width;
@@ -181,16 +199,7 @@ void verify_print_text(const struct vreport *r)
                 printf("%-*s  %12s  RESULT\n", width, "TABLE", "ROWS");
         for (size_t i = 0; i < r->nplan; i++)
                 print_table(r, i, width);
-        size_t same = count(r, VERIFY_IDENTICAL), differ = count(r, VERIFY_DIFFERENT), moving = count(r, VERIFY_UNSETTLED);
-        if (!r->nplan)
-                puts("there is no replicated table to compare");
-        else if (!differ && !moving)
-                printf("%zu table%s identical in %s", same, same == 1 ? "" : "s",
-                       regions_str(r, (uint32_t)((UINT64_C(1) << r->topology->nregions) - 1), who, sizeof who));
-        else
-                printf("%zu table%s identical, %zu different, %zu still moving", same, same == 1 ? "" : "s", differ, moving);
-        if (r->nplan)
-                printf(" (%.1f s%s)\n", r->seconds, r->waited ? "" : ", without waiting for anything in flight");
+        print_sum(r);
         if (r->timed_out)
                 printf("time is out: %s\n", r->why);
 }
