@@ -25,6 +25,9 @@ struct client_opts {
         void (*delivered)(rd_kafka_t *, const rd_kafka_message_t *, void *client); /* producer */
 };
 
+/* Nothing: threads.c says why. */
+void client_threads(void);
+
 MUSTCHECK enum status client_open(struct client *cl, const struct kafka_conf *c, const struct client_opts *o, struct err *e);
 void client_close(struct client *cl);
 

@@ -206,6 +206,7 @@ static enum status apply_all(struct applying *a, const struct kafka_conf *c, con
 
 enum status client_open(struct client *cl, const struct kafka_conf *c, const struct client_opts *o, struct err *e)
 {
+        client_threads();
         struct applying a = {.conf = rd_kafka_conf_new()};
         enum status st = apply_all(&a, c, o, e);
         if (st) {
