@@ -149,6 +149,7 @@ static void fill_group(struct log_item *i, const struct record *r, region_id reg
 {
         const struct group *g = &r->u.group;
         i->hlc = g->hlc;
+        i->ntxs = g->ntxs;
         if (g->ntxs) {
                 const struct txn *last = &g->txs[g->ntxs - 1];
                 i->vec = *last->vec;
@@ -160,7 +161,6 @@ static void fill_group(struct log_item *i, const struct record *r, region_id reg
         i->vec_first.at[region.i] = g->hlc;
         if (!keep_txs)
                 return;
-        i->ntxs = g->ntxs;
         i->txs = mem_alloc(sizeof *i->txs * g->ntxs);
         for (uint32_t n = 0; n < g->ntxs; n++)
                 i->txs[n] = (struct item_tx){.xid = (uint32_t)g->txs[n].xid.v, .commit_us = g->txs[n].commit_us};

@@ -124,7 +124,7 @@ static void note_tx(struct ownlog *o, const struct item_tx *t, const struct log_
 static void note_group(struct ownlog *o, const struct log_item *i)
 {
         if (!i->replay)
-                for (uint32_t n = 0; n < i->ntxs; n++)
+                for (uint32_t n = 0; i->txs && n < i->ntxs; n++)
                         note_tx(o, &i->txs[n], i);
         if (o->nmarks == MARKS) {
                 o->marks_before = o->marks[MARKS / 2 - 1].hlc;
@@ -192,6 +192,16 @@ fullxid_t ownlog_h(const struct ownlog *o, hlc_t v)
                         hi = mid;
         }
         return lo ? o->steps[lo - 1].xmin : (fullxid_t){0};
+}
+
+bool ownlog_knows(const struct ownlog *o, int64_t commit_us, uint32_t xid)
+{
+        for (uint64_t n = o->bucket[slot(commit_us)]; n > o->first; n = o->ring[(n - 1) % RING].older) {
+                const struct own_tx *t = &o->ring[(n - 1) % RING];
+                if (t->commit_us == commit_us && t->xid == xid)
+                        return true;
+        }
+        return false;
 }
 
 enum own_found ownlog_find(const struct ownlog *o, int64_t commit_us, uint32_t xid, hlc_t *hlc, koffset_t *first, koffset_t *last)

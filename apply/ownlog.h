@@ -25,6 +25,9 @@ enum own_found { OWN_FOUND, OWN_OLDER /* not among the unstable ones: stable */,
                  OWN_AMBIGUOUS /* several groups hold that time and none that xid */ };
 enum own_found ownlog_find(const struct ownlog *o, int64_t commit_us, uint32_t xid, hlc_t *hlc, koffset_t *first, koffset_t *last);
 
+/* This very transaction (time and top xid) has been read: whoever wrote the row that bears it is known without reading on. */
+bool ownlog_knows(const struct ownlog *o, int64_t commit_us, uint32_t xid);
+
 /* Forgets what is stable: groups up to this HLC. */
 void ownlog_forget(struct ownlog *o, hlc_t stable);
 size_t ownlog_size(const struct ownlog *o);

@@ -90,7 +90,8 @@ bool pass_needs_own_log(const struct pass *p, const struct fold_table *t, const 
         struct vector seen = pass_seen_by(p->w, n);
         if (!st)
                 return !n->del && !n->fresh;
-        if (st->mine || st->old || !is_local(a, st) || below_h(a, st, seen.at[a->me.i]) || won_already(p, st, &seen))
+        if (st->mine || st->old || !is_local(a, st) || below_h(a, st, seen.at[a->me.i]) || won_already(p, st, &seen) ||
+            ownlog_knows(a->own, st->ts_us, st->xmin))
                 return false;
         return true;
 }

@@ -78,7 +78,8 @@ enum status groups_close(struct groups *g, struct err *e)
 enum status groups_begin(struct groups *g, const struct txn *tx, size_t estimate, struct err *e)
 {
         size_t used = wire_group_bytes(g->wire);
-        if (wire_group_txs(g->wire) > 0 && (used >= g->max_bytes || estimate > g->max_bytes - used)) {
+        bool late = tx->commit_us - g->oldest_us > GROUP_SPREAD_US;
+        if (wire_group_txs(g->wire) > 0 && (late || used >= g->max_bytes || estimate > g->max_bytes - used)) {
                 enum status st = groups_close(g, e);
                 if (st != ST_OK)
                         return st;
@@ -86,6 +87,8 @@ enum status groups_begin(struct groups *g, const struct txn *tx, size_t estimate
         wire_group_begin_tx(g->wire, tx, g->regs);
         g->open = true;
         g->vec = *tx->vec;
+        if (wire_group_txs(g->wire) == 1 || tx->commit_us < g->oldest_us)
+                g->oldest_us = tx->commit_us;
         if (tx->commit_us > g->newest_us)
                 g->newest_us = tx->commit_us;
         return ST_OK;

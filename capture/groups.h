@@ -12,6 +12,10 @@
 
 #include "capture/outlet.h"
 
+/* Transactions that committed further apart than this do not share a group: its HLC is that of the newest, and after a pause of capture
+ * (its host was away) old writes would otherwise count as written when it came back. Under load a group is full long before. */
+#define GROUP_SPREAD_US 20000
+
 /* Where finished records go: outlet_head and outlet_put, or a test's list. */
 struct group_sink {
         struct record_head (*head)(void *ctx);
@@ -31,7 +35,7 @@ struct groups {
         bool open;    /* between begin and end */
         bool chunked; /* a chunk of the open transaction has been written */
         uint32_t chunk;
-        int64_t newest_us; /* raw commit time, of the transactions in the group */
+        int64_t oldest_us, newest_us; /* raw commit times of the transactions in the group */
         struct vector vec; /* of the transaction begun last */
         lsn_t end_lsn;     /* of the last finished transaction */
 
