@@ -323,12 +323,12 @@ static void the_first_record_goes_alone(void **state)
         struct mock *m = *state;
         struct reports seen;
         struct err e = {0};
-        rd_kafka_mock_broker_set_down(m->cluster, 1);
+        rd_kafka_mock_broker_set_rtt(m->cluster, 1, 200); /* the report cannot be there before the second record */
         struct kafka_producer *p = producer(&m->conf, &seen);
         assert_ok(produce_tag(p, 0, &e));
         assert_int_equal(produce_tag(p, 1, &e), ST_RETRY);
         assert_int_equal(kafka_producer_pending(p), 1);
-        rd_kafka_mock_broker_set_up(m->cluster, 1);
+        rd_kafka_mock_broker_set_rtt(m->cluster, 1, 0);
         int64_t until = clock_mono_us() + LIMIT_US;
         while (produce_tag(p, 1, &e) == ST_RETRY && clock_mono_us() < until)
                 assert_ok(kafka_producer_poll(p, 50, &e));
@@ -547,7 +547,6 @@ static void a_missing_topic_is_told_after_two_seconds_and_found_when_it_comes(vo
         struct kafka_reader *r = reader(m, KAFKA_FROM_START);
         expect(r, 0, "topic_missing");
         assert_true(clock_mono_us() - began >= 2000000);
-        expect(r, 0, "topic_missing");
         rd_kafka_mock_topic_set_error(m->cluster, TOPIC, RD_KAFKA_RESP_ERR_NO_ERROR);
         struct kafka_msg msg;
         enum status st;
