@@ -94,7 +94,7 @@ static int hex_digit(uint8_t c)
 static bool hex_byte(const uint8_t *s, uint8_t *out)
 {
         int hi = hex_digit(s[0]), lo = hex_digit(s[1]);
-        *out = (uint8_t)(hi << 4 | (lo & 15));
+        *out = (uint8_t)((unsigned)hi << 4 | ((unsigned)lo & 15));
         return hi >= 0 && lo >= 0;
 }
 
