@@ -130,12 +130,18 @@ enum status follower_turn(struct follower *f, struct applier *a, struct err *e)
                 return err_set(e, ST_RETRY, "the producer of this follower's log died; making a new one");
         if (clock_mono_us() < f->next_at || kafka_producer_pending(f->producer) > 100)
                 return ST_OK;
-        f->next_at = clock_mono_us() + PERIOD_US;
         struct record_progress p = {.vec = a->applied, .wall_us = clock_wall_us()};
-        f->head.kind = RECORD_PROGRESS;
-        f->head.seq++;
-        s = wire_encode_progress(&f->out, &f->head, &p, &a->regs, e);
-        return s == ST_OK ? produce(f, a, e) : s;
+        struct record_head h = f->head;
+        h.kind = RECORD_PROGRESS;
+        h.seq++;
+        s = wire_encode_progress(&f->out, &h, &p, &a->regs, e);
+        if (s == ST_OK)
+                s = produce(f, a, e);
+        if (s == ST_RETRY)
+                return ST_OK; /* the EPOCH is not delivered yet, or the queue is full: in the next turn */
+        f->head.seq = h.seq;
+        f->next_at = clock_mono_us() + PERIOD_US;
+        return s;
 }
 
 void follower_close(struct follower *f)
