@@ -127,7 +127,7 @@ static const struct {
         {"pg_catalog.float8", "1e-05", "3ee4f8b588e368f1"},
         {"pg_catalog.float8", "0.1", "3fb999999999999a"},
         {"pg_catalog.float8", "5.684341886080802e-14", "3d30000000000000"}, /* a power of two */
-        {"pg_catalog.float8", "9.999999999999999e+22", "44b52d02c7e14af6"},  /* 1e23 lies exactly on its bound */
+        {"pg_catalog.float8", "9.999999999999999e+22", "44b52d02c7e14af6"}, /* 1e23 lies exactly on its bound */
         {"pg_catalog.float8", "1e309", ""},
         {"pg_catalog.float8", "0x10", ""},
         {"pg_catalog.float8", "nan", ""},
@@ -191,8 +191,8 @@ static void wrong_lengths_are_no_values(void **state)
         static const struct {
                 const char *type;
                 uint32_t right;
-        } t[] = {{"pg_catalog.bool", 1}, {"pg_catalog.int2", 2}, {"pg_catalog.int4", 4}, {"pg_catalog.int8", 8}, {"pg_catalog.oid", 4},
-                 {"pg_catalog.uuid", 16}, {"pg_catalog.float4", 4}, {"pg_catalog.float8", 8}};
+        } t[] = {{"pg_catalog.bool", 1}, {"pg_catalog.int2", 2},  {"pg_catalog.int4", 4},   {"pg_catalog.int8", 8},
+                 {"pg_catalog.oid", 4},  {"pg_catalog.uuid", 16}, {"pg_catalog.float4", 4}, {"pg_catalog.float8", 8}};
         struct buf out;
         buf_init(&out, 0);
         for (size_t i = 0; i < sizeof t / sizeof *t; i++)
@@ -334,7 +334,11 @@ static void json_strings(void **state)
                 {"quote and backslash", "a\"\\", "\"a\\\"\\\\\""},
                 {"control characters", "\x01\n\t\r\x7f", "\"\\u0001\\n\\t\\r\\u007f\""},
                 {"UTF-8 as it is", "\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80", "\"\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\""},
-                {"a byte that is none", "a\xff""b", "\"a\xef\xbf\xbd""b\""},
+                {"a byte that is none",
+                 "a\xff"
+                 "b",
+                 "\"a\xef\xbf\xbd"
+                 "b\""},
                 {"cut in the middle", "a\xe2\x82", "\"a\xef\xbf\xbd\xef\xbf\xbd\""},
                 {"overlong", "\xc0\xaf", "\"\xef\xbf\xbd\xef\xbf\xbd\""},
                 {"surrogate", "\xed\xa0\x80", "\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\""},

@@ -105,7 +105,7 @@ static void as_text(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(names_are_found_and_bounded), cmocka_unit_test(join_and_order), cmocka_unit_test(covers),
+                cmocka_unit_test(names_are_found_and_bounded),   cmocka_unit_test(join_and_order), cmocka_unit_test(covers),
                 cmocka_unit_test(ties_go_by_name_not_by_number), cmocka_unit_test(as_text),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -72,8 +72,14 @@ static void same_group(const struct group *a, const struct group *b, const char 
 /* ---- every kind -------------------------------------------------------------------------------------------------------------------- */
 static void make_epoch(struct bench *b)
 {
-        struct record_epoch r = {.writes = 1, .reads_min = 1, .reads_max = 2, .system_id = "7412345678901234567", .timeline = 4,
-                                 .database = "shop", .slot = "pangea_shop_us", .wall_us = 1790000000000001};
+        struct record_epoch r = {.writes = 1,
+                                 .reads_min = 1,
+                                 .reads_max = 2,
+                                 .system_id = "7412345678901234567",
+                                 .timeline = 4,
+                                 .database = "shop",
+                                 .slot = "pangea_shop_us",
+                                 .wall_us = 1790000000000001};
         check(b, wire_encode_epoch(&b->out, &b->head, &r, &b->regs, &b->e), "epoch");
 }
 
@@ -136,8 +142,14 @@ static void marker_comes_back(void **state)
 }
 
 /* ---- groups ------------------------------------------------------------------------------------------------------------------------ */
-#define TEXT(s) {.kind = VALUE_TEXT, .len = sizeof(s) - 1, .data = (const uint8_t *)(s)}
-#define UNSENT {.kind = VALUE_UNSENT}
+#define TEXT(s)                                                                        \
+        {                                                                              \
+                .kind = VALUE_TEXT, .len = sizeof(s) - 1, .data = (const uint8_t *)(s) \
+        }
+#define UNSENT                       \
+        {                            \
+                .kind = VALUE_UNSENT \
+        }
 
 static const struct column account_cols[] = {
         {"id", "pg_catalog.int4", true}, {"owner", "pg_catalog.text", false}, {"balance", "pg_catalog.numeric", false}};
@@ -237,8 +249,13 @@ static void equal_vectors_are_one(void **state)
         assert_ptr_equal(r.u.group.txs[0].vec, r.u.group.txs[2].vec);
         assert_ptr_equal(r.u.group.txs[3].vec, r.u.group.txs[5].vec);
         alone = b->out.len;
-        wire_group_begin_tx(b->w, &(struct txn){.xid = {1006}, .commit_lsn = one_tx.commit_lsn, .end_lsn = one_tx.end_lsn,
-                                                .commit_us = one_tx.commit_us, .vec = &v[1]}, &b->regs);
+        wire_group_begin_tx(b->w,
+                            &(struct txn){.xid = {1006},
+                                          .commit_lsn = one_tx.commit_lsn,
+                                          .end_lsn = one_tx.end_lsn,
+                                          .commit_us = one_tx.commit_us,
+                                          .vec = &v[1]},
+                            &b->regs);
         check(b, wire_group_finish(b->w, &b->out, &b->head, (hlc_t){100}, 0, true, &b->regs, &b->e), "finish");
         assert_int_equal(b->out.len - alone, 5); /* flags, xid + 1, LSN + 0, its length, time + 0 */
 }
@@ -474,8 +491,10 @@ static void a_record_never_passes_its_maximum(void **state)
                 size_t max;
                 uint32_t row;
         } t[] = {
-                {"smallest record, tiny rows", WIRE_RECORD_MIN, 1}, {"smallest record, rows of a third", WIRE_RECORD_MIN, 900},
-                {"ordinary record", 900000, 150},                   {"wide rows", 900000, 5000},
+                {"smallest record, tiny rows", WIRE_RECORD_MIN, 1},
+                {"smallest record, rows of a third", WIRE_RECORD_MIN, 900},
+                {"ordinary record", 900000, 150},
+                {"wide rows", 900000, 5000},
                 {"rows nearly as large as the record", 100000, 98000},
         };
         for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
@@ -509,7 +528,8 @@ static void chunks_of_one_transaction(void **state)
         struct record r;
         struct change c = {.op = CHANGE_INSERT, .rel = &accounts, .row = wide_row(b, 10)};
         uint32_t rows = 0, chunk = 0;
-        wire_group_begin_tx(b->w, &(struct txn){.vec = &(struct vector){.at = {{0}}}}, &b->regs); /* one before it: not carried on */
+        wire_group_begin_tx(b->w, &(struct txn){.vec = &(struct vector){.at = {{0}}}},
+                            &b->regs); /* one before it: not carried on */
         wire_group_begin_tx(b->w, &one_tx, &b->regs);
         for (; chunk < 4; chunk++) {
                 for (unsigned i = 0; i < 10; i++)
@@ -539,7 +559,11 @@ static void a_row_larger_than_a_record(void **state)
         struct bench *b = *state;
         static const uint32_t sizes[] = {900000, 3000000};
         for (size_t i = 0; i < 2; i++) {
-                struct change c = {.op = i ? CHANGE_UPDATE : CHANGE_INSERT, .rel = &accounts, .row = wide_row(b, sizes[i]), .tx = 0}, back;
+                struct change c = {.op = i ? CHANGE_UPDATE : CHANGE_INSERT,
+                                   .rel = &accounts,
+                                   .row = wide_row(b, sizes[i]),
+                                   .tx = 0},
+                              back;
                 static const struct value old_key[] = {TEXT("2"), UNSENT, UNSENT};
                 c.old = i ? old_key : NULL;
                 struct buf whole, put_together;
@@ -555,8 +579,10 @@ static void a_row_larger_than_a_record(void **state)
                 for (size_t at = 0; at < whole.len; at += 500000, chunk++) {
                         uint32_t len = (uint32_t)(whole.len - at < 500000 ? whole.len - at : 500000);
                         assert_false(done);
-                        check(b, wire_group_finish_fragment(b->w, &b->out, &b->head, (hlc_t){9}, chunk, at + len == whole.len, whole.data + at, len,
-                                                            at, whole.len, &b->regs, &b->e), "fragment");
+                        check(b,
+                              wire_group_finish_fragment(b->w, &b->out, &b->head, (hlc_t){9}, chunk, at + len == whole.len,
+                                                         whole.data + at, len, at, whole.len, &b->regs, &b->e),
+                              "fragment");
                         decode(b, &r);
                         assert_int_equal(r.u.group.chunk, chunk);
                         assert_int_equal(r.u.group.nchanges, 0);
@@ -581,8 +607,9 @@ static void fragments_that_do_not_fit_together(void **state)
                 uint32_t len;
                 enum status want;
         } t[] = {
-                {"the first", 0, 30, 10, ST_OK},          {"a gap", 11, 30, 10, ST_DATA},    {"the second", 10, 30, 10, ST_OK},
-                {"the same again", 10, 30, 10, ST_DATA},  {"too large", 20, 101, 10, ST_DATA}, {"from the start again", 0, 10, 10, ST_OK},
+                {"the first", 0, 30, 10, ST_OK},     {"a gap", 11, 30, 10, ST_DATA},
+                {"the second", 10, 30, 10, ST_OK},   {"the same again", 10, 30, 10, ST_DATA},
+                {"too large", 20, 101, 10, ST_DATA}, {"from the start again", 0, 10, 10, ST_OK},
         };
         uint8_t bytes[10] = {0};
         struct buf whole;
@@ -692,14 +719,16 @@ static void prints_json(void **state)
         }
         wire_group_reset(b->w);
         make_example(b);
-        json_t *j = printed(b), *changes = json_object_get(j, "changes"), *tx = json_array_get(json_object_get(j, "transactions"), 0);
+        json_t *j = printed(b), *changes = json_object_get(j, "changes"),
+               *tx = json_array_get(json_object_get(j, "transactions"), 0);
         assert_string_equal(json_string_value(json_object_get(j, "kind")), "group");
         assert_string_equal(json_string_value(json_object_get(j, "region")), "us");
         assert_int_equal(json_integer_value(json_object_get(j, "hlc")), 1790000000123456);
         assert_string_equal(json_string_value(json_object_get(j, "hlc_time")), "2026-09-21T14:13:20.123456Z");
         assert_string_equal(json_string_value(json_object_get(tx, "commit_lsn")), "0/1A00");
         assert_int_equal(json_integer_value(json_object_get(json_object_get(tx, "vector"), "eu")), 1790000000000000);
-        json_t *row = json_object_get(json_array_get(changes, 0), "row"), *next = json_object_get(json_array_get(changes, 1), "row");
+        json_t *row = json_object_get(json_array_get(changes, 0), "row"),
+               *next = json_object_get(json_array_get(changes, 1), "row");
         assert_string_equal(json_string_value(json_object_get(json_object_get(row, "id"), "hex")), "00000001");
         assert_string_equal(json_string_value(json_object_get(json_object_get(row, "id"), "text")), "1");
         assert_string_equal(json_string_value(json_object_get(row, "owner")), "Ada");

@@ -33,7 +33,8 @@ static inline const char *sample_name(struct rng *r, struct arena *a, const char
 
 static inline void sample_relation(struct rng *r, struct arena *a, struct relation *rel)
 {
-        unsigned ncols = rng_below(r, 20) == 0 ? 1600 : rng_below(r, 9), nkeys = ncols ? rng_below(r, ncols < 4 ? ncols + 1 : 4) : 0;
+        unsigned ncols = rng_below(r, 20) == 0 ? 1600 : rng_below(r, 9),
+                 nkeys = ncols ? rng_below(r, ncols < 4 ? ncols + 1 : 4) : 0;
         struct column *cols = ARENA_ARRAY(a, struct column, ncols);
         uint16_t *keys = ARENA_ARRAY(a, uint16_t, nkeys);
         for (unsigned i = 0; i < ncols; i++) {
@@ -47,8 +48,13 @@ static inline void sample_relation(struct rng *r, struct arena *a, struct relati
                 cols[at].key = true;
                 keys[i++] = (uint16_t)at;
         }
-        *rel = (struct relation){.schema = sample_name(r, a, "s"), .name = sample_name(r, a, "t"), .ncols = (uint16_t)ncols,
-                                 .nkeys = (uint16_t)nkeys, .cols = cols, .keys = keys, .full = rng_below(r, 2)};
+        *rel = (struct relation){.schema = sample_name(r, a, "s"),
+                                 .name = sample_name(r, a, "t"),
+                                 .ncols = (uint16_t)ncols,
+                                 .nkeys = (uint16_t)nkeys,
+                                 .cols = cols,
+                                 .keys = keys,
+                                 .full = rng_below(r, 2)};
         if (rng_below(r, 3) == 0) {
                 rel->leaf_schema = sample_name(r, a, "ls");
                 rel->leaf_name = sample_name(r, a, "l");
@@ -102,7 +108,10 @@ static inline void sample_txs(struct rng *r, struct arena *a, unsigned nregions,
                 }
                 lsn += rng_below(r, 5000);
                 xid += rng_below(r, 7) - UINT64_C(2);
-                txs[i] = (struct txn){.xid = {xid}, .commit_lsn = {lsn}, .end_lsn = {lsn + 48}, .vec = v,
+                txs[i] = (struct txn){.xid = {xid},
+                                      .commit_lsn = {lsn},
+                                      .end_lsn = {lsn + 48},
+                                      .vec = v,
                                       .commit_us = (int64_t)g->hlc.v - rng_below(r, 3000)};
         }
         g->txs = txs;
@@ -168,7 +177,8 @@ static inline const char *relation_diff(const struct relation *a, const struct r
                 if (a->keys[i] != b->keys[i])
                         return "key";
         for (unsigned i = 0; i < a->ncols; i++)
-                if (differ(a->cols[i].name, b->cols[i].name) || differ(a->cols[i].type, b->cols[i].type) || a->cols[i].key != b->cols[i].key)
+                if (differ(a->cols[i].name, b->cols[i].name) || differ(a->cols[i].type, b->cols[i].type) ||
+                    a->cols[i].key != b->cols[i].key)
                         return "column";
         return NULL;
 }
@@ -201,7 +211,8 @@ static inline const char *txs_diff(const struct group *a, const struct group *b)
                 return "number of transactions";
         for (uint32_t i = 0; i < a->ntxs; i++) {
                 const struct txn *x = &a->txs[i], *y = &b->txs[i];
-                if (x->xid.v != y->xid.v || x->commit_lsn.v != y->commit_lsn.v || x->end_lsn.v != y->end_lsn.v || x->commit_us != y->commit_us)
+                if (x->xid.v != y->xid.v || x->commit_lsn.v != y->commit_lsn.v || x->end_lsn.v != y->end_lsn.v ||
+                    x->commit_us != y->commit_us)
                         return "transaction";
                 if (memcmp(x->vec, y->vec, sizeof *x->vec) != 0)
                         return "vector";
