@@ -67,7 +67,7 @@ static void put_numeric(struct buf *out, const uint8_t *s, size_t n)
 /* Floats by value: the bits, as binary text gives them, with one zero and one NaN. */
 static bool put_float(struct buf *out, enum binary_type type, const struct value *v)
 {
-        uint8_t room[16];
+        uint8_t room[16] = {0};
         struct buf bits = {.data = room, .cap = sizeof room, .max = sizeof room}; /* never grows */
         uint32_t want = type == BINARY_FLOAT4 ? 4 : 8;
         if (v->kind == VALUE_BINARY)
@@ -104,7 +104,7 @@ static void put_binary(struct buf *out, enum binary_type type, const struct valu
                 binary_to_text(type, v->data, v->len, out);
                 return;
         }
-        uint8_t room[64];
+        uint8_t room[64] = {0};
         struct buf text = {.data = room, .cap = sizeof room, .max = sizeof room}; /* never grows */
         if (binary_to_text(type, v->data, v->len, &text))
                 put_text(out, text.data, text.len);

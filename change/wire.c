@@ -42,7 +42,6 @@ uint32_t wire_vector_mask(const struct vector *v)
 
 static void put_regions(struct buf *out, region_id own, uint32_t mask, const struct regset *regs, struct region_table *t)
 {
-        t->n = 0;
         t->at[t->n++] = own;
         for (unsigned i = 0; i < regs->n; i++)
                 if (mask & UINT32_C(1) << i && i != own.i)
@@ -112,6 +111,7 @@ void wire_take_vector(struct dec *d, struct vector *v, const struct region_table
 enum status wire_begin(struct buf *out, const struct record_head *h, enum record_kind kind, uint32_t mask,
                        const struct regset *regs, struct region_table *t, struct err *e)
 {
+        t->n = 0;
         if (h->region.i >= regs->n || (regs->n < MAX_REGIONS && mask >> regs->n))
                 return err_set(e, ST_FATAL, "log record: a region number that has no name");
         buf_reset(out);
