@@ -190,14 +190,15 @@ static void put_sets(struct builder *w, bool excluded)
         }
 }
 
-/* What a locked row's xmin says; the hole is the number of the parameter S. */
+/* What a locked row's xmin says; the hole is the number of the parameter S.  The timestamp and its origin are asked in the select list, not
+ * in a LATERAL join: when the lock had to wait, PostgreSQL evaluates the select list anew for the row as it is now, but joins it with the
+ * function's result for the row as it was. */
 #define LOCK_COLUMNS \
-        "t.xmin::text::pg_catalog.int8, (EXTRACT(EPOCH FROM c.timestamp) * 1000000)::pg_catalog.int8," \
-        " COALESCE(c.roident, 0)::pg_catalog.int8," \
+        "t.xmin::text::pg_catalog.int8," \
+        " (SELECT (EXTRACT(EPOCH FROM c.timestamp) * 1000000)::pg_catalog.int8 FROM pg_catalog.pg_xact_commit_timestamp_origin(t.xmin) AS c)," \
+        " (SELECT COALESCE(c.roident, 0)::pg_catalog.int8 FROM pg_catalog.pg_xact_commit_timestamp_origin(t.xmin) AS c)," \
         " COALESCE(t.xmin = pg_catalog.pg_current_xact_id_if_assigned()::pg_catalog.xid, false)," \
         " COALESCE(pg_catalog.age(t.xmin) > pg_catalog.age($%u) OR pg_catalog.age(t.xmin) < 0, false)"
-#define LOCK_LATERAL \
-        " LEFT JOIN LATERAL pg_catalog.pg_xact_commit_timestamp_origin(t.xmin) AS c ON true FOR NO KEY UPDATE OF t"
 
 static void put_lock(struct builder *w)
 {
@@ -205,7 +206,7 @@ static void put_lock(struct builder *w)
         put_unnest(w, true);
         buf_printf(&w->sql, " JOIN %s AS t ON ", w->t->qualified);
         put_key_match(w);
-        buf_put_str(&w->sql, " LEFT JOIN LATERAL pg_catalog.pg_xact_commit_timestamp_origin(t.xmin) AS c ON true ORDER BY ");
+        buf_put_str(&w->sql, " ORDER BY ");
         for (uint16_t k = 0; k < w->t->nkeys; k++)
                 buf_printf(&w->sql, "%st.%s", k ? ", " : "", w->t->cols[w->t->keys[k]].ident);
         buf_put_str(&w->sql, " FOR NO KEY UPDATE OF t");
@@ -412,7 +413,7 @@ enum status sql_send_lock_all(struct session *s, const char *qualified, const st
         struct buf sql;
         uint8_t room[4];
         buf_init(&sql, 0);
-        buf_printf(&sql, "SELECT 0, " LOCK_COLUMNS ", pg_catalog.to_jsonb(t), t.tableoid, t.ctid FROM %s AS t" LOCK_LATERAL, 1u, qualified);
+        buf_printf(&sql, "SELECT 0, " LOCK_COLUMNS ", pg_catalog.to_jsonb(t), t.tableoid, t.ctid FROM %s AS t FOR NO KEY UPDATE OF t", 1u, qualified);
         struct pg_param p = xid_or_null(room, g->stable_xid);
         enum status rc = session_query(s, buf_cstr(&sql), 1, &p, fn, arg, e);
         buf_release(&sql);
