@@ -33,6 +33,7 @@ bool log_wants(enum log_level level)
 struct line {
         char s[4096];
         size_t n;
+        bool cut; /* a string did not fit: nothing follows but the end of the line */
 };
 
 static void put_char(struct line *l, char c)
@@ -53,6 +54,10 @@ static void put_json(struct line *l, const char *s, size_t n)
         for (size_t i = 0; i < n; i++) {
                 unsigned char c = (unsigned char)s[i];
                 char esc[8];
+                if (l->n > sizeof l->s - 32) { /* whole escapes only, and room for what closes them: a cut line is still JSON */
+                        l->cut = true;
+                        break;
+                }
                 if (c == '"' || c == '\\') {
                         put_char(l, '\\');
                         put_char(l, (char)c);
@@ -69,7 +74,7 @@ static void put_json(struct line *l, const char *s, size_t n)
 /* `a=1<tab>b=2` as JSON members or as words; a value with a blank is quoted in text */
 static void put_pairs(struct line *l, const char *pairs)
 {
-        while (*pairs) {
+        while (*pairs && !l->cut) {
                 size_t n = strcspn(pairs, "\t");
                 const char *eq = memchr(pairs, '=', n);
                 size_t key = eq ? (size_t)(eq - pairs) : 0, at = eq ? key + 1 : 0;
