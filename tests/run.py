@@ -138,6 +138,7 @@ def run_test(servers, one, number, build, logs, report):
                     report(True, label, time.monotonic() - begin, "")
                 except (Exception, LimitReached):
                     report(False, label, time.monotonic() - begin, failure() + "\n" + c.dump(8))
+                    shutil.copytree(folder, os.path.join(logs, one.name), dirs_exist_ok=True)
                     for load in list(c.loads):
                         load.ending.set()
                 counted += 1

@@ -33,15 +33,16 @@ class Region:
         return self._sql
 
     def sql(self, text, *params):
-        """Runs statements as superuser (autocommit) and returns the rows of the last one."""
+        """Runs statements as superuser (autocommit) and returns the rows of the last one; once more when the session was lost meanwhile."""
+        session = self.session()
         try:
-            cursor = self.session().cursor()
+            cursor = session.cursor()
             cursor.execute(text, params or None)
         except (psycopg2.OperationalError, psycopg2.InterfaceError):
-            if self._sql is not None and not self._sql.closed:
+            if not session.closed:
                 raise
-            self._sql = None
-            raise
+            cursor = self.session().cursor()
+            cursor.execute(text, params or None)
         rows = cursor.fetchall() if cursor.description else None
         cursor.close()
         return rows
@@ -277,7 +278,14 @@ class Cluster:
 
         until(free, f"{r.database}: slots free", 10)
         cursor.execute("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = %s", (r.database,))
-        cursor.execute(f"DROP DATABASE {r.database} WITH (FORCE)")
+        def drop():  # a backend that is just ending is waited for by FORCE only for 5 seconds
+            try:
+                cursor.execute(f"DROP DATABASE {r.database} WITH (FORCE)")
+                return True
+            except psycopg2.errors.ObjectInUse as e:
+                return False, str(e)
+
+        until(drop, f"{r.database} dropped", 30)
         cursor.execute("SELECT pg_replication_origin_drop(roname) FROM pg_replication_origin WHERE roname LIKE %s",
                        (f"pangea\\_{self.name}\\_{r.name}\\_%",))
         c.close()

@@ -52,7 +52,7 @@ def verify_names_what_differs(c):
     for r in c:
         r.kill()
     c.eu.sql("UPDATE t SET v = v || '?' WHERE id = 2")
-    code, out, _ = c.command("verify", "--timeout", "5", check=None)
+    code, out, _ = c.command("verify", "--timeout", "20", check=None)
     assert code == 6, (code, out)
     assert "public.t" in out and "2" in out, out
 
@@ -74,6 +74,7 @@ def exit_codes(c):
 def reload(c):
     """SIGHUP: a valid topology is taken, an invalid one refused and said; neither disturbs what flows"""
     good = dict(c.topology)
+    c.barrier()
     c.topology["routes"] = [{"tables": ["public.*"], "from": ["mars"]}]
     c.write_topology()
     c.us.daemon.signal(signal.SIGHUP)

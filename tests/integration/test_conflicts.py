@@ -9,13 +9,22 @@ T = "CREATE TABLE public.t (id int PRIMARY KEY, v text)"
 ASK = "SELECT * FROM t ORDER BY id"
 
 
+def publish(region, statement):
+    """Runs it and waits until capture has it in the log: grouped with a later transaction it would bear that one's time."""
+    region.app(statement)
+    at = region.value("SELECT pg_current_wal_insert_lsn()")
+    until(lambda: region.value("SELECT confirmed_flush_lsn >= %s FROM pg_replication_slots WHERE slot_name = %s", at, region.slot), f"{region.name} has published", 20)
+
+
 def apart(c, *steps):
-    """Runs (region, statement) steps in this order while no daemon runs, so that every one is concurrent to the others' regions."""
+    """Runs (region, statement) steps in this order while nobody applies, so that every one is concurrent to the others' regions."""
     for r in c:
         r.kill()
+        r.run("capture")
     for region, statement in steps:
-        c.regions[region].app(statement)
-    c.run()
+        publish(c.regions[region], statement)
+    for r in c:
+        r.run("apply")
     c.barrier()
     c.converged(ASK)
 
@@ -96,7 +105,12 @@ def late_update_does_not_resurrect(c):
     c.ap.app("UPDATE t SET v = 'old' WHERE id = 1")
     c.us.app("DELETE FROM t WHERE id = 1")
     c.expect("SELECT id FROM t", [(2,)], ["us", "eu"])
-    c.ap.run()
+    c.ap.run("capture")
+    publish(c.ap, "INSERT INTO t VALUES (3, 'marks the end')")
+    c.ap.run("apply")
+    c.barrier()
+    c.expect("SELECT id FROM t ORDER BY id", [(2,), (3,)])
+    c.ap.app("DELETE FROM t WHERE id = 3")
     c.barrier()
     c.expect("SELECT id FROM t", [(2,)])
     c.us.app("INSERT INTO t VALUES (1, 'reused')")

@@ -16,8 +16,11 @@ CAPTURE_POINTS = ("capture.epoch", "capture.begin", "capture.midtx", "capture.pr
 APPLY_POINTS = ("apply.begin", "apply.midrows", "apply.rows", "apply.commit", "apply.committed")
 
 
-def settled(c, load, limit=90):
-    """Writers end, everything arrives, the journal and the regions agree."""
+def settled(c, load, limit=90, more=40):
+    """Some more is written, writers end, everything arrives, the journal and the regions agree."""
+    if load in c.loads:
+        want = load.done + more
+        until(lambda: load.done >= want, "the writers go on", 30)
     load.stop()
     c.barrier(limit)
     load.check(c)
@@ -381,11 +384,13 @@ def crossing_updates(c):
     threads = [threading.Thread(target=write, args=(r, s)) for r in c for s in (1, 2, 3)]
     for t in threads:
         t.start()
-    for _ in range(5):
-        c.barrier(60)
-    stop.set()
-    for t in threads:
-        t.join()
+    try:
+        for _ in range(5):
+            c.barrier(60)
+    finally:
+        stop.set()
+        for t in threads:
+            t.join()
     assert not errors, errors
     c.barrier(60)
     c.converged("SELECT * FROM t ORDER BY id", 30)

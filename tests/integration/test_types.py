@@ -161,7 +161,8 @@ def agree(c, table, binary):
 def change_values(c, writer, other, table, values):
     """Insert all, rotate all, NULL one, delete one: as several statements and as one transaction."""
     n = len(values)
-    binary = "public." not in writer.value(f"SELECT format_type(atttypid, NULL) FROM pg_attribute WHERE attrelid = 'public.{table}'::regclass AND attname = 'v'")
+    binary = writer.value("SELECT typnamespace = 'pg_catalog'::regnamespace FROM pg_attribute a JOIN pg_type t ON t.oid = atttypid "
+                          f"WHERE attrelid = 'public.{table}'::regclass AND attname = 'v'")
     before = writer.value(f"SELECT coalesce(max(id), 0) FROM public.{table}")
     for i, v in enumerate(values):
         writer.sql(f"INSERT INTO public.{table} VALUES ({before + i + 1}, {v})")
