@@ -12,6 +12,8 @@ struct folder {
         void *ctx;
         struct mapping *maps; /* one per relation of the group */
         bool *mapped;
+        uint32_t *as;   /* per relation: the first of the group that has its target and layout (leaves of one table are alike) */
+        uint32_t *open; /* per relation: nets in the open segment */
         struct segment *first, **tail;
         /* the open segment */
         struct net *nets; /* room for two per change */
@@ -22,20 +24,43 @@ struct folder {
         struct buf key;
 };
 
+static bool same_layout(const struct relation *a, const struct relation *b)
+{
+        if (a->ncols != b->ncols || a->nkeys != b->nkeys || a->full != b->full)
+                return false;
+        for (uint16_t i = 0; i < a->nkeys; i++)
+                if (a->keys[i] != b->keys[i])
+                        return false;
+        for (uint16_t i = 0; i < a->ncols; i++)
+                if (strcmp(a->cols[i].name, b->cols[i].name) != 0 || strcmp(a->cols[i].type, b->cols[i].type) != 0)
+                        return false;
+        return true;
+}
+
+static uint32_t alike(const struct folder *f, uint32_t at)
+{
+        for (uint32_t i = 0; i < f->g->nrels; i++)
+                if (i != at && f->mapped[i] && f->as[i] == i && f->maps[i].target == f->maps[at].target &&
+                    same_layout(&f->g->rels[i], &f->g->rels[at]))
+                        return i;
+        return at;
+}
+
 static enum status mapping_of(struct folder *f, const struct relation *rel, const struct mapping **out, struct err *e)
 {
-        size_t at = (size_t)(rel - f->g->rels);
-        bool in_table = f->g->rels && rel >= f->g->rels && at < f->g->nrels;
-        if (!in_table) { /* a row that came in fragments brings a descriptor of its own */
-                struct mapping *one = ARENA_NEW(f->arena, struct mapping);
-                *out = one;
-                return f->map(f->ctx, rel, one, e);
-        }
+        uint32_t at = (uint32_t)(rel - f->g->rels);
         *out = &f->maps[at];
         if (f->mapped[at])
                 return ST_OK;
+        enum status s = f->map(f->ctx, rel, &f->maps[at], e);
+        f->as[at] = s == ST_OK ? alike(f, at) : at;
         f->mapped[at] = true;
-        return f->map(f->ctx, rel, &f->maps[at], e);
+        return s;
+}
+
+static uint32_t rel_of(const struct folder *f, const struct change *c)
+{
+        return f->as[c->rel - f->g->rels];
 }
 
 /* The open segment's nets, table by table. */
@@ -46,20 +71,17 @@ static struct segment *close_segment(struct folder *f)
         f->tail = &s->next;
         if (!f->nnets)
                 return s;
-        uint32_t nrels = f->g->nrels ? f->g->nrels : 1;
-        uint32_t *count = ARENA_ARRAY(f->arena, uint32_t, nrels);
-        for (uint32_t i = 0; i < f->nnets; i++)
-                count[f->table_of[i]]++;
+        uint32_t nrels = f->g->nrels;
         s->tables = ARENA_ARRAY(f->arena, struct fold_table, nrels);
         uint32_t *index = ARENA_ARRAY(f->arena, uint32_t, nrels);
         for (uint32_t r = 0; r < nrels; r++) {
-                if (!count[r])
+                if (!f->open[r])
                         continue;
                 index[r] = s->ntables;
                 struct fold_table *t = &s->tables[s->ntables++];
                 t->rel = &f->g->rels[r];
                 t->map = f->maps[r];
-                t->nets = ARENA_ARRAY(f->arena, struct net *, count[r]);
+                t->nets = ARENA_ARRAY(f->arena, struct net *, f->open[r]);
         }
         for (uint32_t i = 0; i < f->nnets; i++) {
                 struct fold_table *t = &s->tables[index[f->table_of[i]]];
@@ -68,6 +90,7 @@ static struct segment *close_segment(struct folder *f)
         f->nets = ARENA_ARRAY(f->arena, struct net, f->cap);
         f->table_of = ARENA_ARRAY(f->arena, uint32_t, f->cap);
         memset(f->slots, 0, sizeof *f->slots * f->nslots);
+        memset(f->open, 0, sizeof *f->open * nrels);
         f->nnets = 0;
         return s;
 }
@@ -75,9 +98,8 @@ static struct segment *close_segment(struct folder *f)
 /* Nets of another layout of the same table must be written first. */
 static void barrier_on_new_layout(struct folder *f, uint32_t rel, const struct target *target)
 {
-        for (uint32_t i = f->nnets; i-- > 0;) {
-                uint32_t other = f->table_of[i];
-                if (other != rel && f->maps[other].target == target) {
+        for (uint32_t i = 0; i < f->g->nrels; i++) {
+                if (i != rel && f->open[i] && f->maps[i].target == target) {
                         close_segment(f);
                         return;
                 }
@@ -86,7 +108,8 @@ static void barrier_on_new_layout(struct folder *f, uint32_t rel, const struct t
 
 static struct net *new_net(struct folder *f, const struct change *c, const struct value *key_row)
 {
-        f->table_of[f->nnets] = (uint32_t)(c->rel - f->g->rels);
+        f->table_of[f->nnets] = rel_of(f, c);
+        f->open[rel_of(f, c)]++;
         struct net *n = &f->nets[f->nnets++];
         *n = (struct net){.key = key_row, .tx = c->tx};
         return n;
@@ -95,7 +118,7 @@ static struct net *new_net(struct folder *f, const struct change *c, const struc
 /* The net of a key, or NULL; *at is then where it belongs, and f->key holds its bytes. */
 static struct net *find_net(struct folder *f, const struct change *c, const struct value *key_row, uint32_t *at, uint64_t *hash)
 {
-        uint32_t rel = (uint32_t)(c->rel - f->g->rels);
+        uint32_t rel = rel_of(f, c);
         buf_reset(&f->key);
         key_bytes(&f->key, c->rel, key_row);
         *hash = hash64(f->key.data, f->key.len, rel);
@@ -173,13 +196,13 @@ static void fold_put(struct folder *f, const struct change *c, bool insert, cons
 }
 
 /* A key change: delete and insert, when the new row is whole; what the group knows of the old row fills it up. */
-static void fold_key_change(struct folder *f, const struct change *c)
+static void fold_key_change(struct folder *f, const struct change *c, const struct value *sent)
 {
         bool is_new;
         uint32_t at;
         uint64_t hash;
         const struct net *before = find_net(f, c, c->old, &at, &hash);
-        const struct value *row = merge_unsent(f, c->rel->ncols, before ? before->row : NULL, c->row);
+        const struct value *row = merge_unsent(f, c->rel->ncols, before ? before->row : NULL, sent);
         if (complete(c->rel, row)) {
                 fold_delete(f, c, c->old);
                 fold_put(f, c, true, row);
@@ -195,28 +218,24 @@ static void fold_key_change(struct folder *f, const struct change *c)
 
 static enum status fold_keyed(struct folder *f, const struct change *c, const struct mapping *m, struct err *e)
 {
-        const struct value *key_row = change_key_row(c);
+        const struct value *key_row = change_key_row(c), *row;
         if (!key_row || key_has_unsent(c->rel, key_row)) {
                 char name[140];
                 return err_named(e, ST_DATA, "row_refused", "table %s: an %s without its key: REPLICA IDENTITY does not carry it",
                                  relation_str(name, sizeof name, c->rel), change_op_name(c->op));
         }
-        barrier_on_new_layout(f, (uint32_t)(c->rel - f->g->rels), m->target);
+        barrier_on_new_layout(f, rel_of(f, c), m->target);
         switch (c->op) {
-        case CHANGE_INSERT:
-                fold_put(f, c, true, c->row);
-                break;
+        case CHANGE_INSERT: fold_put(f, c, true, c->row); break;
         case CHANGE_UPDATE:
-                if (c->old && !key_equal_rows(c->rel, c->old, c->row))
-                        fold_key_change(f, c);
+                row = merge_unsent(f, c->rel->ncols, c->old, c->row); /* a long key that did not change comes in the old row only */
+                if (c->old && !key_equal_rows(c->rel, c->old, row))
+                        fold_key_change(f, c, row);
                 else
-                        fold_put(f, c, false, c->row);
+                        fold_put(f, c, false, row);
                 break;
-        case CHANGE_DELETE:
-                fold_delete(f, c, c->old);
-                break;
-        case CHANGE_TRUNCATE:
-                break;
+        case CHANGE_DELETE: fold_delete(f, c, c->old); break;
+        case CHANGE_TRUNCATE: break;
         }
         return ST_OK;
 }
@@ -270,6 +289,8 @@ enum status fold_group(const struct group *g, struct arena *arena, fold_map *map
         }
         f.maps = ARENA_ARRAY(arena, struct mapping, f.g->nrels);
         f.mapped = ARENA_ARRAY(arena, bool, f.g->nrels);
+        f.as = ARENA_ARRAY(arena, uint32_t, f.g->nrels);
+        f.open = ARENA_ARRAY(arena, uint32_t, f.g->nrels);
         f.cap = 2 * g->nchanges + 2;
         for (f.nslots = 16; f.nslots < 2 * f.cap; f.nslots *= 2)
                 ;
