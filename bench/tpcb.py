@@ -1,0 +1,82 @@
+#!/usr/bin/python3
+"""make tpcb SECONDS= CLIENTS= SCALE=: pgbench TPC-B in three regions at once, each with a PostgreSQL and a Kafka of its own, last write
+wins; then until everything has arrived, and `pangea verify`. Prints transactions, conflicts recorded, seconds to converge, and the CPU
+seconds and peak memory of the daemons."""
+import argparse
+import os
+import subprocess
+import sys
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [os.path.join(os.path.dirname(HERE), "tests")]
+sys.dont_write_bytecode = True
+
+from harness import case  # noqa: E402
+from harness.cluster import Cluster  # noqa: E402
+from harness.servers import Servers  # noqa: E402
+
+ROUTES = [{"tables": ["public.*"]}, {"tables": ["public.pgbench_history"], "insert_only": True}]
+
+
+def pgbench(region, *args, **kw):
+    p = region.postgres
+    return subprocess.Popen(["pgbench", "-h", "127.0.0.1", "-p", str(p.port), "-U", "app", *args, region.database],
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **kw)
+
+
+def usage(pid):
+    """CPU seconds and peak resident MB of a process."""
+    with open(f"/proc/{pid}/stat") as f:
+        fields = f.read().rsplit(")", 1)[1].split()
+    with open(f"/proc/{pid}/status") as f:
+        peak = next(int(line.split()[1]) for line in f if line.startswith("VmHWM"))
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"), peak / 1024
+
+
+def run(servers, args):
+    c = Cluster(servers, "tpcb", os.path.join(servers.folder, "tpcb"), args.build, regions=("us", "eu", "ap"), own_postgres="each",
+                own_kafka="each", topology={"routes": ROUTES})
+    try:
+        for r in c:
+            out, _ = (p := pgbench(r, "-i", "-q", "-s", str(args.scale))).communicate()
+            assert p.returncode == 0, out
+        case.prepare(c, {"tables": ""})
+        loads = [pgbench(r, "-n", "-c", str(args.clients), "-j", "1", "-T", str(args.seconds)) for r in c]
+        outs = [p.communicate()[0] for p in loads]
+        end = time.monotonic()
+        done = [int(next(x for x in o.splitlines() if "actually processed" in x).split(":")[1].split("/")[0]) for o in outs]
+        print("transactions: " + ", ".join(f"{r.name} {n}" for r, n in zip(c, done)) + f"; together {sum(done)} in {args.seconds} s", flush=True)
+        c.barrier(600)
+        print(f"everything has arrived {time.monotonic() - end:.1f} s after the last transaction", flush=True)
+        for r in c:
+            cpu, peak = usage(r.daemon.process.pid)
+            print(f"  {r.name}: daemon {cpu:.1f} CPU s, peak {peak:.0f} MB; "
+                  f"{r.value('SELECT count(*) FROM pangea.conflict')} conflicts recorded", flush=True)
+            for o in r.status("apply")["origins"]:
+                print(f"    from {o['origin']}: {o['transactions']} transactions in {o['groups']} groups, {o['conflicts']} conflicts, "
+                      f"{o['retries']} retries")
+        for t in c.verify(300)["tables"]:
+            print(f"  {t['table']}: {t['result']}")
+        print(f"verify: identical; {time.monotonic() - end:.1f} s after the last transaction")
+        return 0
+    finally:
+        c.close()
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__)
+    p.add_argument("--seconds", type=int, default=60)
+    p.add_argument("--clients", type=int, default=4)
+    p.add_argument("--scale", type=int, default=10)
+    p.add_argument("--build", default="build/release")
+    args = p.parse_args()
+    servers = Servers()
+    try:
+        return run(servers, args)
+    finally:
+        servers.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
