@@ -65,6 +65,7 @@ struct applier {
         struct catalog *catalog;
         struct sql_origins origins;
         region_id session_origin; /* REGION_NONE: none set up */
+        bool origin_sure;         /* a sync has confirmed it since it was sent */
         struct origin from[MAX_REGIONS]; /* by region id; .log NULL where there is none */
         struct ownlog *own;
         struct inlog *own_log;
@@ -114,7 +115,7 @@ MUSTCHECK enum status own_catch_up(struct applier *a, struct err *e);
 /* Takes what has arrived in the own log and notes it. */
 MUSTCHECK enum status own_pump(struct applier *a, struct err *e);
 
-/* conflict.c: records losers in pangea.conflict. */
+/* conflict.c: sends what records losers in pangea.conflict; waited for with the next sync. */
 MUSTCHECK enum status losers_record(struct applier *a, const struct loser *l, size_t n, const struct regset *regs, struct err *e);
 
 /* Empties the pipe that the readers write. */
@@ -126,7 +127,14 @@ void name_refused_row(struct applier *a, struct origin *o, const struct log_item
 /* group.c: one group of another region in one transaction. ST_RETRY (with o->waits_for set when it waits for something by name): again
  * later; ST_DATA: the origin stops or waits by name. Nothing of the group is in the database then. */
 MUSTCHECK enum status group_apply(struct applier *a, struct origin *o, const struct log_item *item, struct err *e);
-MUSTCHECK enum status session_as(struct applier *a, region_id origin, struct err *e); /* whose transactions follow */
+/* Whose transactions follow: sent, waited for with the next sync. */
+MUSTCHECK enum status session_as(struct applier *a, region_id origin, struct err *e);
+/* After an error: whether the origin is still set up is not known; puts it right. */
+void session_as_nobody(struct applier *a);
+/* session_as, waited for. */
+MUSTCHECK enum status session_take(struct applier *a, region_id origin, struct err *e);
+/* Rolls back, and knows afterwards which origin is set up. */
+void group_rollback(struct applier *a);
 MUSTCHECK enum status begin_as(struct applier *a, region_id origin, lsn_t lsn, hlc_t hlc, struct err *e);
 MUSTCHECK enum status position_send(struct applier *a, region_id origin, const struct log_position *p, struct err *e);
 MUSTCHECK enum status work_fill(struct applier *a, const struct log_item *item, region_id origin, struct work *w, struct err *e);

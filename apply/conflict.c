@@ -64,7 +64,10 @@ static enum status record_table(struct applier *a, const struct loser *l, size_t
         struct columns c;
         struct buf *all[] = {&c.key, &c.region, &c.hlc, &c.kind, &c.mine, &c.theirs, &c.winner, &c.keycols};
         struct buf sql;
+        struct stmt *st = target_stmt(t->map.target, "conflict", 8);
         uint32_t count = 0;
+        if (!st)
+                return err_set(e, ST_RETRY, "table %s: too many prepared statements; beginning anew", t->map.target->name);
         for (size_t i = 0; i < 8; i++)
                 array_begin(all[i], all[i] == &c.hlc ? 20 : 25);
         for (size_t i = 0; i < n; i++) {
@@ -81,7 +84,7 @@ static enum status record_table(struct applier *a, const struct loser *l, size_t
         for (int i = 0; i < 7; i++)
                 p[i + 1] = array_end(all[i], count, all[i] == &c.hlc ? 1016 : 1009);
         p[8] = array_end(&c.keycols, t->map.target->nkeys, 1009);
-        enum status s = session_query(a->db, buf_cstr(&sql), 9, p, NULL, NULL, e);
+        enum status s = session_send(a->db, st, buf_cstr(&sql), 9, p, NULL, NULL, e);
         for (size_t i = 0; i < 8; i++)
                 buf_release(all[i]);
         buf_release(&sql);
@@ -98,5 +101,5 @@ enum status losers_record(struct applier *a, const struct loser *l, size_t n, co
                 if (first)
                         s = record_table(a, l + i, n - i, l[i].table, regs, e);
         }
-        return s == ST_OK ? session_sync(a->db, NULL, e) : s;
+        return s;
 }

@@ -13,25 +13,46 @@ enum status session_as(struct applier *a, region_id origin, struct err *e)
         char name[200];
         if (a->session_origin.i == origin.i)
                 return ST_OK;
-        if (a->session_origin.i != REGION_NONE.i) {
-                a->session_origin = REGION_NONE;
-                enum status s = session_do(a->db, "SELECT pg_catalog.pg_replication_origin_session_reset()", e);
-                if (s != ST_OK)
-                        return s;
-        }
+        enum status s = ST_OK;
+        if (a->session_origin.i != REGION_NONE.i)
+                s = session_query(a->db, "SELECT pg_catalog.pg_replication_origin_session_reset()", 0, NULL, NULL, NULL, e);
         topology_origin(a->topo, a->me, origin, name, sizeof name);
         struct pg_param p = param_text(name);
-        enum status s = session_query(a->db, "SELECT pg_catalog.pg_replication_origin_session_setup($1)", 1, &p, NULL, NULL, e);
+        if (s == ST_OK)
+                s = session_query(a->db, "SELECT pg_catalog.pg_replication_origin_session_setup($1)", 1, &p, NULL, NULL, e);
+        a->session_origin = origin;
+        a->origin_sure = false;
+        return s;
+}
+
+void session_as_nobody(struct applier *a)
+{
+        struct err e;
+        if (a->origin_sure || session_lost(a->db))
+                return;
+        /* fails when none is set up: then that is what we want to know */
+        if (session_do(a->db, "SELECT pg_catalog.pg_replication_origin_session_reset()", &e) != ST_OK)
+                log_event(LOG_DEBUG, "apply.origin_reset", "why=%s", e.msg);
+        a->session_origin = REGION_NONE;
+}
+
+/* 55006: another session has this origin, perhaps an old backend that lingers; PostgreSQL's message names its pid. */
+static enum status origin_error(enum status s, struct applier *a, struct err *e)
+{
+        if (s != ST_OK && strcmp(e->sqlstate, "42704") == 0 && strstr(e->msg, "replication origin"))
+                return err_named(e, ST_FATAL, "not_initialized", "a replication origin does not exist: run pangea init --region %s (%.400s)",
+                                 regset_name(&a->topo->names, a->me), arena_strdup(&a->arena, e->msg));
+        return s;
+}
+
+enum status session_take(struct applier *a, region_id origin, struct err *e)
+{
+        enum status s = session_as(a, origin, e);
         if (s == ST_OK)
                 s = session_sync(a->db, NULL, e);
         if (s == ST_OK)
-                a->session_origin = origin;
-        else if (strcmp(e->sqlstate, "42704") == 0)
-                return err_named(e, ST_FATAL, "not_initialized", "replication origin %s does not exist: run pangea init --region %s", name,
-                                 regset_name(&a->topo->names, a->me));
-        else if (strcmp(e->sqlstate, "55006") == 0)
-                e->code = ST_RETRY; /* an old backend that lingers: PostgreSQL's message names its pid */
-        return e->code == ST_RETRY && s != ST_OK ? ST_RETRY : s;
+                a->origin_sure = true;
+        return origin_error(s, a, e);
 }
 
 enum status begin_as(struct applier *a, region_id origin, lsn_t lsn, hlc_t hlc, struct err *e)
@@ -165,6 +186,12 @@ static enum status finish(struct work *w, fullxid_t *xid, struct err *e)
         return s;
 }
 
+void group_rollback(struct applier *a)
+{
+        session_rollback(a->db);
+        session_as_nobody(a);
+}
+
 /* Class 42: the schema is not what we remember. */
 static void forget_schema(struct applier *a, const struct err *e)
 {
@@ -180,7 +207,8 @@ static void forget_schema(struct applier *a, const struct err *e)
 static enum status refused(struct work *w, struct err *e)
 {
         struct applier *a = w->a;
-        session_rollback(a->db);
+        group_rollback(a);
+        origin_error(e->code, a, e);
         if (session_lost(a->db))
                 return e->code == ST_DATA ? ST_DATA : err_set(e, ST_RETRY, "the session was lost");
         if (e->code == ST_DATA && strcmp(e->sqlstate, "23505") == 0 && !w->o->replace) {
@@ -203,16 +231,17 @@ enum status group_apply(struct applier *a, struct origin *o, const struct log_it
         enum status s = clock_guard(a, o, item, e);
         if (s == ST_OK)
                 s = work_fill(a, item, o->id, &w, e);
-        if (s == ST_OK)
-                s = begin_as(a, o->id, item->end_lsn, item->hlc, e);
         if (s != ST_OK)
                 return s;
-        s = rows_of(&w, e);
+        s = begin_as(a, o->id, item->end_lsn, item->hlc, e);
+        if (s == ST_OK)
+                s = rows_of(&w, e);
         if (s == ST_OK)
                 s = finish(&w, &xid, e);
         if (s != ST_OK)
                 return refused(&w, e);
         o->replace = false;
+        a->origin_sure = true;
         a->newest_xid = xid;
         a->applied.at[o->id.i] = item->hlc;
         stability_note(a, w.dot, xid);

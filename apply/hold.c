@@ -126,8 +126,6 @@ enum status pass_leave_tombs(struct pass *p, struct err *e)
                                 tomb_list_add(&l, p->a->tombs, t->map.target->name, t->nets[n]->kb, t->nets[n]->klen, p->w->dot.hlc);
         }
         enum status s = tomb_list_send(&l, p->a->db, &p->a->fixed[FIXED_TOMB_PUT], regset_name(&p->a->regs, p->w->dot.region), e);
-        if (s == ST_OK && l.n)
-                s = session_sync(p->a->db, p, e);
         tomb_list_release(&l);
         return s;
 }

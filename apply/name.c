@@ -63,7 +63,7 @@ void name_refused_row(struct applier *a, struct origin *o, const struct log_item
                 if (fails(&h, 0, h.g.nchanges))
                         halve(&h, 0, h.g.nchanges);
         }
-        session_rollback(a->db);
+        group_rollback(a);
         if (h.found < h.g.nchanges) {
                 const struct change *c = &h.g.changes[h.found];
                 struct buf key;

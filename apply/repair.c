@@ -253,9 +253,10 @@ enum status own_process(struct applier *a, bool *moved, struct err *e)
                 s = session_query(a->db, "COMMIT", 0, NULL, NULL, NULL, e);
                 if (s == ST_OK)
                         s = session_sync(a->db, NULL, e);
+                a->origin_sure |= s == ST_OK;
         }
         if (s != ST_OK) {
-                session_rollback(a->db);
+                group_rollback(a);
                 return s;
         }
         while (last) {

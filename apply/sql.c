@@ -301,20 +301,24 @@ static void shape_of(const struct builder *w, struct buf *out)
         }
 }
 
+struct stmt *target_stmt(struct target *t, const void *shape, size_t len)
+{
+        struct stmt *st = map_get(&t->statements, shape, len);
+        if (st)
+                return st;
+        st = MEM_NEW(struct stmt);
+        if (map_put(&t->statements, shape, len, st))
+                return st;
+        free(st);
+        return NULL;
+}
+
 static struct stmt *stmt_of(struct builder *w)
 {
         struct buf shape;
-        struct target *t = w->b->table->map.target;
         buf_init(&shape, 0);
         shape_of(w, &shape);
-        struct stmt *st = map_get(&t->statements, shape.data, shape.len);
-        if (!st) {
-                st = MEM_NEW(struct stmt);
-                if (!map_put(&t->statements, shape.data, shape.len, st)) {
-                        free(st);
-                        st = NULL;
-                }
-        }
+        struct stmt *st = target_stmt(w->b->table->map.target, shape.data, shape.len);
         buf_release(&shape);
         return st;
 }

@@ -52,6 +52,8 @@ struct sql_batch {
 /* Sends one statement for all nets of the batch, which carry the same columns (see sql_same_columns). */
 MUSTCHECK enum status sql_send(struct session *s, const struct sql_origins *o, const struct sql_batch *b, on_result *fn, void *arg,
                                struct err *e);
+/* The prepared statement of a table that goes by this shape; a new one when there is none yet. NULL: the table has too many. */
+struct stmt *target_stmt(struct target *t, const void *shape, size_t len);
 /* The statements of a TRUNCATE: delete what the guard lets through; lock the rest (columns of enum lock_column, then tableoid and ctid);
  * qualified is the table or the leaf. They are sent without being prepared. */
 MUSTCHECK enum status sql_send_truncate(struct session *s, const struct sql_origins *o, const char *qualified, const struct sql_guard *g,

@@ -13,6 +13,8 @@
 
 void own_mark_add(struct applier *a, const struct log_item *i)
 {
+        if (i->no_start)
+                return;
         if (a->nown_marks == MARKS_MAX) { /* fewer places to begin from are still right */
                 for (size_t k = 0; k < MARKS_MAX / 2; k++)
                         a->own_marks[k] = a->own_marks[2 * k + 1];
@@ -120,9 +122,10 @@ static enum status save(struct applier *a, bool position, int64_t *removed, stru
         if (s == ST_OK)
                 s = session_sync(a->db, NULL, e);
         if (s != ST_OK) {
-                session_rollback(a->db);
+                group_rollback(a);
                 return s;
         }
+        a->origin_sure = true;
         a->stable_xid_saved = a->stable_xid;
         return ST_OK;
 }

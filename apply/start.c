@@ -216,7 +216,7 @@ enum status apply_start(struct applier *a, struct err *e)
         if (s == ST_OK)
                 s = only_one(a, e);
         if (s == ST_OK)
-                s = session_as(a, a->me, e);
+                s = session_take(a, a->me, e);
         if (s == ST_OK)
                 s = read_origins(a, e);
         if (s == ST_OK)
