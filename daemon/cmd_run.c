@@ -85,6 +85,7 @@ static enum log_level wanted_level(void)
 int cmd_run(struct invocation *in)
 {
         int code;
+        run_block_signals(); /* before anything else: one that comes while we start is remembered, not the end of us */
         struct topology *t = invocation_topology(in, &code);
         const struct region *r = t ? invocation_region(in, t, &code) : NULL;
         if (!r) {
@@ -98,7 +99,6 @@ int cmd_run(struct invocation *in)
                 topology_free(t);
                 return EXIT_USAGE;
         }
-        run_block_signals();
         log_setup(t->cluster, r->name, wanted_level(), !isatty(STDERR_FILENO));
         log_event(LOG_INFO, "run.started", "version=%s\trole=%s\tagent=%s\tpid=%d", PANGEA_VERSION, leader ? "leader" : "follower",
                   only ? in->agent : "all", (int)getpid());

@@ -40,13 +40,27 @@ static void note(struct verify *v, const char *text)
         fprintf(stderr, "pangea: %s\n", text);
 }
 
-static void note_silent(struct verify *v, const struct vregion *r, const char *agent, int64_t age_ms)
+static void note_silent(struct verify *v, const struct vregion *r, const char *agent, int64_t age_ms, bool *noted)
 {
+        if (*noted)
+                return;
+        *noted = true;
         char text[200], heard[64] = "never heard";
         if (age_ms >= 0)
                 snprintf(heard, sizeof heard, "last heard %.1f s ago", (double)age_ms / 1000);
         snprintf(text, sizeof text, "no %s daemon in %s (%s): what is there is compared as it is", agent, r->region->name, heard);
         note(v, text);
+}
+
+static void note_daemons(struct verify *v)
+{
+        for (size_t r = 0; r < v->n; r++) {
+                struct vregion *x = &v->regions[r];
+                if (x->initialised && x->region->role == ROLE_LEADER && !x->capture_alive)
+                        note_silent(v, x, "capture", x->capture_age_ms, &x->capture_noted);
+                if (x->initialised && !x->apply_alive)
+                        note_silent(v, x, "apply", x->apply_age_ms, &x->apply_noted);
+        }
 }
 
 static enum status open_regions(struct verify *v, struct err *e)
@@ -67,13 +81,9 @@ static enum status open_regions(struct verify *v, struct err *e)
                 if (!x->initialised) {
                         snprintf(text, sizeof text, "region %s is not initialised: run `pangea init` there", x->region->name);
                         note(v, text);
-                        continue;
                 }
-                if (x->region->role == ROLE_LEADER && !x->capture_alive)
-                        note_silent(v, x, "capture", x->capture_age_ms);
-                if (!x->apply_alive)
-                        note_silent(v, x, "apply", x->apply_age_ms);
         }
+        note_daemons(v);
         v->answers = ARENA_ARRAY(&v->arena, struct vanswer, v->nplan);
         v->todo = ARENA_ARRAY(&v->arena, bool, v->nplan);
         v->buckets = ARENA_ARRAY(&v->arena, uint32_t *, v->nplan);
@@ -207,9 +217,12 @@ static bool settled(const struct vanswer *x, int64_t read_us)
 /* Is there nothing left that another reading could tell? */
 static bool finished(const struct verify *v)
 {
+        bool moves = false;
+        for (size_t r = 0; r < v->n; r++)
+                moves = moves || v->regions[r].apply_alive;
         for (size_t i = 0; i < v->nplan; i++)
                 if (v->todo[i] && !settled(&v->answers[i], v->read_us))
-                        return v->wait.pairs == 0;
+                        return !moves;
         return true;
 }
 
@@ -233,6 +246,7 @@ static enum status show_rows(struct verify *v, size_t i, struct err *e)
 static enum status wait_for_all(struct verify *v, struct err *e)
 {
         enum status s = verify_wait(v->regions, v->n, v->topology, v->deadline_us, &v->wait, e);
+        note_daemons(v);
         if (s == ST_RETRY) {
                 v->report.timed_out = true;
                 v->report.why = v->wait.why;
@@ -265,6 +279,18 @@ static enum status verify_all(struct verify *v, struct err *e)
         }
 }
 
+static void note_own(struct verify *v)
+{
+        for (size_t i = 0; i < v->nplan; i++) {
+                struct vplan *p = &v->plan[i];
+                size_t own = v->answers[i].suspects.own;
+                if (own)
+                        p->note = arena_printf(&v->arena,
+                                               "%s%s%zu row%s not compared: written in a region that does not send this table",
+                                               p->note ? p->note : "", p->note ? "; " : "", own, own == 1 ? "" : "s");
+        }
+}
+
 /* After a time-out a table that differs may still be on its way, unless nothing in it moved while the marks of two readings passed. */
 static int answer(struct verify *v, bool json)
 {
@@ -275,6 +301,7 @@ static int answer(struct verify *v, bool json)
                 differ = differ || v->answers[i].result == VERIFY_DIFFERENT;
                 moving = moving || v->answers[i].result == VERIFY_UNSETTLED;
         }
+        note_own(v);
         v->report.topology = v->topology;
         v->report.plan = v->plan;
         v->report.nplan = v->nplan;

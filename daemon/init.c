@@ -79,8 +79,8 @@ static void meta_sql(const struct init *i, lsn_t lsn, const char *xid, struct bu
         static const char *const between[] = {"", ", ", ", 1, ", ", "};
         buf_printf(
                 out,
-                "INSERT INTO pangea.meta (schema_version, cluster, region, incarnation, system_id, database_name, base_lsn, base_xid, stable_xid) "
-                "VALUES (%d, ",
+                "INSERT INTO pangea.meta (schema_version, cluster, region, incarnation, system_id, database_name, base_lsn, publication, "
+                "base_xid, stable_xid) VALUES (%d, ",
                 SCHEMA_VERSION);
         for (size_t k = 0; k < sizeof texts / sizeof *texts; k++) {
                 buf_put_str(out, between[k]);
@@ -91,10 +91,16 @@ static void meta_sql(const struct init *i, lsn_t lsn, const char *xid, struct bu
                            i->slot);
         else
                 buf_printf(out, ", '%s'", lsn_str(at, lsn));
-        buf_printf(out,
-                   ", '%s', '%s') ON CONFLICT (one) DO UPDATE SET base_lsn = excluded.base_lsn, base_xid = excluded.base_xid, "
-                   "stable_xid = excluded.stable_xid",
-                   xid, xid);
+        buf_put_str(out, i->leader ? ", (SELECT oid FROM pg_catalog.pg_publication WHERE pubname = " : ", NULL");
+        if (i->leader) {
+                pg_literal(out, i->slot);
+                buf_put_str(out, ")");
+        }
+        buf_printf(
+                out,
+                ", '%s', '%s') ON CONFLICT (one) DO UPDATE SET base_lsn = excluded.base_lsn, publication = excluded.publication, "
+                "base_xid = excluded.base_xid, stable_xid = excluded.stable_xid",
+                xid, xid);
 }
 
 static enum status write_positions(struct init *i, struct err *e)

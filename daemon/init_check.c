@@ -82,13 +82,15 @@ static const char sql_look[] =
 static enum status look_meta(struct init *i, struct err *e)
 {
         struct pgres *res = NULL;
-        enum status st = pg_exec(i->db,
-                                 "SELECT m.cluster, m.region, m.system_id, m.schema_version, m.database_name, c.epoch "
-                                 "FROM pangea.meta m, pangea.capture c",
-                                 &res, e);
+        enum status st =
+                pg_exec(i->db,
+                        "SELECT m.cluster, m.region, m.system_id, m.schema_version, m.database_name, c.epoch, m.publication "
+                        "FROM pangea.meta m, pangea.capture c",
+                        &res, e);
         if (st == ST_OK && pgres_rows(res) == 1) {
                 i->has_meta = true;
                 i->epoch = pgres_i64(res, 0, 5);
+                snprintf(i->publication, sizeof i->publication, "%s", pgres_text(res, 0, 6));
                 i->moved = strcmp(pgres_text(res, 0, 2), i->system_id) != 0;
                 if (strcmp(pgres_text(res, 0, 0), i->t->cluster) != 0 || strcmp(pgres_text(res, 0, 1), i->r->name) != 0)
                         st = err_named(

@@ -9,10 +9,10 @@
 #include "postgres/stream.h"
 
 /* ---- may the slot stay? -------------------------------------------------------------------------------------------------------------- */
-/* A publication that is younger than what the slot may still decode is not there at that point of the WAL. */
+/* A publication that is younger than what the slot may still decode is not there at that point of the WAL. Younger is one that is not the
+ * one that was there when the slot was made: xmin cannot tell, a new slot's catalog_xmin is as old as that of the server's oldest slot. */
 static const char sql_slot[] =
-        "SELECT s.plugin = 'pgoutput', s.database, s.active_pid, s.wal_status = 'lost',"
-        " p.oid IS NULL OR pg_catalog.age(p.xmin) < pg_catalog.age(s.catalog_xmin), s.temporary"
+        "SELECT s.plugin = 'pgoutput', s.database, s.active_pid, s.wal_status = 'lost', p.oid IS NULL OR p.oid <> $2::oid"
         " FROM pg_catalog.pg_replication_slots s LEFT JOIN pg_catalog.pg_publication p ON p.pubname = s.slot_name WHERE s.slot_name = $1";
 
 /* NULL: it may stay as it is. */
@@ -62,11 +62,11 @@ static enum status judge_slot(struct init *i, const struct pgres *r, struct err 
 enum status init_check_slot(struct init *i, struct err *e)
 {
         struct pgres *res = NULL;
-        struct pg_param p = PG_TEXT(i->slot);
+        struct pg_param p[] = {PG_TEXT(i->slot), PG_TEXT(*i->publication ? i->publication : NULL)};
         i->fresh = !i->has_meta;
         if (!i->leader)
                 return ST_OK;
-        enum status st = pg_query(i->db, sql_slot, 1, &p, false, &res, e);
+        enum status st = pg_query(i->db, sql_slot, 2, p, false, &res, e);
         if (st == ST_OK && pgres_rows(res) == 1) {
                 st = judge_slot(i, res, e);
         } else if (st == ST_OK && i->epoch > 0) {

@@ -35,6 +35,7 @@ struct supervisor {
         size_t njobs, running;
         int signal_fd, ended_fd;
         bool draining;
+        int64_t drain_timeout_us; /* of the newest topology */
         int64_t drain_us, now_us; /* monotonic: STOP_NOW then; gone for good then */
         int code;                 /* of the agents that stopped by name */
 };
@@ -53,6 +54,7 @@ void run_block_signals(void)
 {
         sigset_t s = signals();
         pthread_sigmask(SIG_BLOCK, &s, NULL);
+        signal(SIGHUP, SIG_DFL);  /* under nohup it is ignored, and would not even be remembered */
         signal(SIGPIPE, SIG_IGN); /* a closed stderr or socket is an error where it is written, not an end */
 }
 
@@ -123,22 +125,38 @@ static struct topology *load(const struct run_opts *o)
         return t;
 }
 
+/* An agent's own. The file is read once for all of them: it may change between two readings. */
+static struct topology *copy(const struct topology *of)
+{
+        struct topology *t = NULL;
+        struct buf errors;
+        buf_init(&errors, 1u << 20);
+        if (topology_copy(of, &t, &errors) != ST_OK)
+                log_lines(LOG_ERROR, "topology.refused", buf_cstr(&errors));
+        buf_release(&errors);
+        return t;
+}
+
 /* Every agent gets a copy of its own, or none does. */
 static void reload(struct supervisor *s)
 {
-        struct topology *copies[2] = {NULL, NULL};
-        for (size_t i = 0; i < s->njobs; i++)
-                if (!(copies[i] = load(s->opts))) {
-                        while (i-- > 0)
-                                topology_free(copies[i]);
-                        log_event(LOG_ERROR, "topology.kept", "why=the new one is refused, the old one stays\tfile=%s",
-                                  s->opts->file);
-                        return;
-                }
+        struct topology *copies[2] = {NULL, NULL}, *next = load(s->opts);
+        bool all = next != NULL;
+        for (size_t i = 0; i < s->njobs && all; i++)
+                all = (copies[i] = copy(next)) != NULL;
+        int64_t drain_timeout_us = next ? next->drain_timeout_us : 0;
+        topology_free(next);
+        if (!all) {
+                for (size_t i = 0; i < s->njobs; i++)
+                        topology_free(copies[i]);
+                log_event(LOG_ERROR, "topology.kept", "why=the new one is refused, the old one stays\tfile=%s", s->opts->file);
+                return;
+        }
         for (size_t i = 0; i < s->njobs; i++) {
                 topology_free(atomic_exchange(&s->jobs[i].control.next, copies[i])); /* one that was not taken yet, or NULL */
                 wake(s->jobs[i].control.wake_fd);
         }
+        s->drain_timeout_us = drain_timeout_us;
         log_event(LOG_INFO, "topology.reloaded", "file=%s", s->opts->file);
 }
 
@@ -151,12 +169,12 @@ static void ask_to_stop(struct supervisor *s, enum stop_level level)
         }
 }
 
-static void drain(struct supervisor *s, int64_t drain_timeout_us)
+static void drain(struct supervisor *s)
 {
-        int64_t now = clock_mono_us(), reserve = drain_timeout_us / 5 < 1000000 ? drain_timeout_us / 5 : 1000000;
+        int64_t now = clock_mono_us(), reserve = s->drain_timeout_us / 5 < 1000000 ? s->drain_timeout_us / 5 : 1000000;
         s->draining = true;
         s->code = EXIT_DONE; /* who is asked to stop and does is no failure, whatever stopped before */
-        s->now_us = now + drain_timeout_us;
+        s->now_us = now + s->drain_timeout_us;
         s->drain_us = s->now_us - reserve; /* what is not drained by then has the rest of the time to let go */
         ask_to_stop(s, STOP_DRAIN);
 }
@@ -173,8 +191,8 @@ static void on_signal(struct supervisor *s, int signo)
                 _exit(EXIT_RUNTIME);
         }
         log_event(LOG_INFO, "run.draining", "signal=%s\tdrain_timeout_s=%.1f", signo == SIGTERM ? "TERM" : "INT",
-                  (double)s->opts->topology->drain_timeout_us / 1e6);
-        drain(s, s->opts->topology->drain_timeout_us);
+                  (double)s->drain_timeout_us / 1e6);
+        drain(s);
 }
 
 static void read_signals(struct supervisor *s)
@@ -227,7 +245,7 @@ static bool start_job(struct supervisor *s, const char *name, agent_main *main)
         j->main = main;
         j->ended_fd = s->ended_fd;
         j->control.wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-        j->opts = (struct agent_opts){.topology = load(s->opts), .me = s->opts->region->id, .control = &j->control};
+        j->opts = (struct agent_opts){.topology = copy(s->opts->topology), .me = s->opts->region->id, .control = &j->control};
         if (!j->opts.topology)
                 return false;
         if (j->control.wake_fd < 0 || pthread_create(&j->thread, NULL, job_thread, j) != 0)
@@ -262,7 +280,7 @@ static void loop(struct supervisor *s)
 
 int run_agents(const struct run_opts *o)
 {
-        struct supervisor s = {.opts = o};
+        struct supervisor s = {.opts = o, .drain_timeout_us = o->topology->drain_timeout_us};
         sigset_t set = signals();
         s.signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
         s.ended_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
@@ -270,7 +288,7 @@ int run_agents(const struct run_opts *o)
                 mem_die("signalfd", 0);
         bool ok = (!o->capture || start_job(&s, "capture", o->capture)) && (!o->apply || start_job(&s, "apply", o->apply));
         if (!ok) {
-                drain(&s, o->topology->drain_timeout_us);
+                drain(&s);
                 s.code = EXIT_USAGE;
         }
         loop(&s);

@@ -44,6 +44,7 @@ struct vplan {
         uint32_t regions;     /* bit per region_id: who must hold the same rows */
         uint32_t present;     /* .. of them, who has the table */
         uint32_t partitioned; /* .. where it is partitioned (the others are read with ONLY) */
+        uint32_t apart;       /* .. leaders that get the table and do not send it: rows that they made themselves go by no route */
         const char *where;    /* NULL = every row */
         size_t ncols, nkeys;
         const char *const *cols; /* in all regions and on the route, sorted by name */
@@ -67,6 +68,7 @@ void vsql_values(struct buf *out, const struct vplan *p, region_id r, bool utf8,
 /* A row in a differing bucket. With keys: id = the key, value = hash of the row, version = its xmin. Without: id = hash, value = how often. */
 struct ventry {
         const char *id, *value, *version;
+        bool own; /* made by a region that does not send the table, and so on no route */
 };
 
 struct ventries {
@@ -81,6 +83,7 @@ struct vsuspect {
 };
 
 struct vsuspects {
+        size_t own; /* ids that are nowhere but as a region's own: no suspects */
         size_t n;
         struct vsuspect *s; /* sorted by id */
 };
@@ -103,9 +106,11 @@ struct vregion {
         struct pg *pg;
         bool utf8, initialised;
         bool capture_alive, apply_alive;
-        int64_t capture_age_ms, apply_age_ms; /* since they last said something, -1 = never */
-        struct arena arena;                   /* of this reading */
-        struct vsums *sums;                   /* one per table of the plan */
+        int64_t capture_age_ms, apply_age_ms;   /* since they last said something, -1 = never */
+        int64_t capture_seen_us, apply_seen_us; /* when a session of theirs was last seen (monotonic) */
+        bool capture_noted, apply_noted;        /* its silence was told */
+        struct arena arena;                     /* of this reading */
+        struct vsums *sums;                     /* one per table of the plan */
         struct ventries *entries;
         bool *truncated; /* more than VERIFY_ROWS */
         /* what the thread works on */
@@ -133,6 +138,8 @@ struct vanswer {
 };
 
 MUSTCHECK enum status verify_open(struct vregion *r, const struct region *region, struct err *e);
+/* Looks again which daemons live: they have said something lately, and hold a session or did so moments ago. */
+MUSTCHECK enum status verify_daemons(struct vregion *r, struct err *e);
 MUSTCHECK enum status verify_catalog(struct vregion *r, const struct topology *t, struct arena *a, struct vcatalog *out,
                                      struct err *e);
 /* Opens a snapshot in every region and fills sums; the second phase fills entries in the same snapshots. */
@@ -149,7 +156,7 @@ struct vwait {
         char why[1200];          /* what was still missing when the time was out */
         size_t pairs;            /* how many (origin, target) are waited for at all */
 };
-/* ST_OK: everything committed before the call is applied wherever a daemon lives. ST_RETRY: the time was out, w->why says who is behind. */
+/* ST_OK: everything committed before the call is applied wherever a daemon lives (alive flags: as of the end of the wait). ST_RETRY: the time was out, w->why says who is behind. */
 MUSTCHECK enum status verify_wait(struct vregion *regions, size_t n, const struct topology *t, int64_t deadline_us, struct vwait *w,
                                   struct err *e);
 

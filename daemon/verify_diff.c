@@ -48,6 +48,14 @@ static uint64_t run_print(uint64_t seed, struct run r)
         return h;
 }
 
+static bool all_own(struct run r)
+{
+        for (size_t i = 0; i < r.n; i++)
+                if (!r.e[i].own)
+                        return false;
+        return true;
+}
+
 static const char *least(const struct ventries *regions, size_t n, const size_t *at)
 {
         const char *id = NULL;
@@ -69,15 +77,18 @@ void vdiff_find(struct ventries *regions, size_t n, int64_t now_us, struct arena
         for (const char *id; (id = least(regions, n, at));) {
                 struct run first = {0};
                 uint64_t print = 0;
-                bool equal = true;
+                bool equal = true, own = true;
                 for (size_t r = 0; r < n; r++) {
                         struct run here = take(&regions[r], &at[r], id);
                         if (r == 0)
                                 first = here;
                         equal = equal && same(first, here);
+                        own = own && all_own(here);
                         print = run_print(print, here);
                 }
-                if (!equal)
+                if (own)
+                        out->own++;
+                else if (!equal)
                         out->s[out->n++] = (struct vsuspect){.id = arena_strdup(a, id), .print = print, .since_us = now_us};
         }
 }

@@ -144,6 +144,8 @@ static bool plan_table(const struct topology *t, const struct vcatalog *catalogs
                 p->present |= bit;
                 p->partitioned |= v->partitioned ? bit : 0;
                 estimate = v->estimate > estimate ? v->estimate : estimate;
+                if (!(writers & bit) && t->regions[r].role == ROLE_LEADER)
+                        p->apart |= bit;
                 if ((writers & bit) && !v->published)
                         p->skipped = arena_printf(a, "%s does not publish it yet; `pangea status` says why", t->regions[r].name);
         }
@@ -241,9 +243,17 @@ void vsql_sums(struct buf *out, const struct vplan *p, region_id r, bool utf8)
         buf_printf(out, " GROUP BY GROUPING SETS ((h1 & %u), ())", mask);
 }
 
+/* A row that the application wrote here, and not before init. A follower's rows are never its own. */
+static const char own_sql[] = "age(version::xid) <= age((SELECT base_xid::xid FROM pangea.meta)) "
+                              "AND coalesce((pg_xact_commit_timestamp_origin(version::xid)).roident = 0, false)";
+
 void vsql_rows(struct buf *out, const struct vplan *p, region_id r, bool utf8, const uint32_t *buckets, size_t n)
 {
-        buf_put_str(out, p->nkeys ? "SELECT id, h, version FROM " : "SELECT h, count(*), '' FROM ");
+        const char *own = p->apart >> r.i & 1 ? own_sql : "false";
+        if (p->nkeys)
+                buf_printf(out, "SELECT id, h, version, %s FROM ", own);
+        else
+                buf_printf(out, "SELECT h, count(*), '', bool_and(%s) FROM ", own);
         put_hashed(out, p, r, utf8);
         buf_printf(out, " WHERE h1 & %u IN (", (1U << p->bits) - 1);
         for (size_t i = 0; i < n; i++)

@@ -151,7 +151,8 @@ static void print_table(const struct vreport *r, size_t i, int width)
                 printf("%-*s  %12s  not compared: %s\n", width, name, "", p->skipped);
                 return;
         }
-        const char *rows = x->rows[__builtin_ctz(p->present)];
+        uint32_t routed = p->present & ~p->apart; /* rows of their own are not counted */
+        const char *rows = x->rows[__builtin_ctz(routed ? routed : p->present)];
         if (x->result == VERIFY_IDENTICAL) {
                 printf("%-*s  %12s  identical in %s\n", width, name, rows, regions_str(r, p->present, who, sizeof who));
         } else {

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/map.h"
 #include "daemon/command.h"
 
@@ -28,29 +29,39 @@ static const char catalog_sql[] =
 /* How long ago each agent said something; no rows before `pangea init`. */
 static const char session_sql[] = "SET idle_in_transaction_session_timeout = 0; SET statement_timeout = 0; "
                                   "SELECT current_setting('server_encoding') = 'UTF8', to_regclass('pangea.status') IS NOT NULL";
-static const char alive_sql[] = "SELECT agent, greatest(0, extract(epoch FROM now() - at) * 1000)::bigint FROM pangea.status";
+static const char alive_sql[] =
+        "SELECT s.agent, greatest(0, extract(epoch FROM clock_timestamp() - s.at) * 1000)::bigint, "
+        "  EXISTS (SELECT FROM pg_stat_activity a WHERE a.datname = current_database() AND a.application_name LIKE 'pangea ' || s.agent || '%') "
+        "FROM pangea.status s";
 
+/* A frozen daemon keeps its sessions, a killed one loses them at once; one that starts again has none for a moment. */
 #define ALIVE_MS 5000
+#define SESSIONLESS_US INT64_C(2000000)
 
-static enum status find_daemons(struct vregion *r, struct err *e)
+enum status verify_daemons(struct vregion *r, struct err *e)
 {
         struct pgres *res = NULL;
+        int64_t now_us = clock_mono_us();
         r->capture_age_ms = r->apply_age_ms = -1;
         if (!r->initialised)
                 return ST_OK;
         enum status s = pg_exec(r->pg, alive_sql, &res, e);
-        for (int i = 0; s == ST_OK && i < pgres_rows(res); i++)
-                *(strcmp(pgres_text(res, i, 0), "capture") == 0 ? &r->capture_age_ms : &r->apply_age_ms) = pgres_i64(res, i, 1);
-        r->capture_alive = r->capture_age_ms >= 0 && r->capture_age_ms < ALIVE_MS;
-        r->apply_alive = r->apply_age_ms >= 0 && r->apply_age_ms < ALIVE_MS;
+        for (int i = 0; s == ST_OK && i < pgres_rows(res); i++) {
+                bool capture = strcmp(pgres_text(res, i, 0), "capture") == 0;
+                *(capture ? &r->capture_age_ms : &r->apply_age_ms) = pgres_i64(res, i, 1);
+                if (pgres_text(res, i, 2)[0] == 't')
+                        *(capture ? &r->capture_seen_us : &r->apply_seen_us) = now_us;
+        }
+        r->capture_alive = r->capture_age_ms >= 0 && r->capture_age_ms < ALIVE_MS && now_us - r->capture_seen_us < SESSIONLESS_US;
+        r->apply_alive = r->apply_age_ms >= 0 && r->apply_age_ms < ALIVE_MS && now_us - r->apply_seen_us < SESSIONLESS_US;
         pgres_free(res);
-        return s;
+        return s == ST_OK ? s : err_wrap(e, "region %s", r->region->name);
 }
 
 enum status verify_open(struct vregion *r, const struct region *region, struct err *e)
 {
         struct pgres *res = NULL;
-        *r = (struct vregion){.region = region};
+        *r = (struct vregion){.region = region, .capture_seen_us = clock_mono_us(), .apply_seen_us = clock_mono_us()};
         arena_init(&r->arena);
         enum status s = region_connect(region, "verify", &r->pg, e);
         if (s == ST_OK)
@@ -58,10 +69,9 @@ enum status verify_open(struct vregion *r, const struct region *region, struct e
         if (s == ST_OK) {
                 r->utf8 = strcmp(pgres_text(res, 0, 0), "t") == 0;
                 r->initialised = strcmp(pgres_text(res, 0, 1), "t") == 0;
-                s = find_daemons(r, e);
         }
         pgres_free(res);
-        return s == ST_OK ? s : err_wrap(e, "region %s", region->name);
+        return s == ST_OK ? verify_daemons(r, e) : err_wrap(e, "region %s", region->name);
 }
 
 void verify_close(struct vregion *r)
@@ -145,6 +155,7 @@ static enum status read_rows(struct vregion *r, const struct vplan *p, const uin
                 out->e[i].id = arena_strdup(&r->arena, pgres_text(res, (int)i, 0));
                 out->e[i].value = arena_strdup(&r->arena, pgres_text(res, (int)i, 1));
                 out->e[i].version = arena_strdup(&r->arena, pgres_text(res, (int)i, 2));
+                out->e[i].own = pgres_text(res, (int)i, 3)[0] == 't';
         }
         pgres_free(res);
         return ST_OK;

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 
 #define POLL_MS 50
+#define LOOK_US INT64_C(500000)
 
 /* The LSN of a message inside a transaction: whatever committed before this statement stands before it in the WAL, so a region whose
  * position has passed it has applied all of that. synchronous_commit=local: the mark must not itself wait for another region. */
@@ -84,6 +85,21 @@ static size_t count_pairs(const struct vregion *regions, size_t n, const struct 
         return pairs;
 }
 
+/* Nobody waits for a daemon that has gone meanwhile, nor for what it alone could have sent. */
+static enum status look_again(struct vregion *regions, size_t n, struct vwait *w, struct err *e)
+{
+        for (size_t r = 0; r < n; r++) {
+                if (!regions[r].capture_alive && !regions[r].apply_alive)
+                        continue;
+                if (verify_daemons(&regions[r], e) != ST_OK)
+                        return ST_FATAL;
+                if (!regions[r].capture_alive)
+                        w->mark[r].v = 0;
+        }
+        w->pairs = count_pairs(regions, n, w);
+        return ST_OK;
+}
+
 enum status verify_wait(struct vregion *regions, size_t n, const struct topology *t, int64_t deadline_us, struct vwait *w,
                         struct err *e)
 {
@@ -93,8 +109,13 @@ enum status verify_wait(struct vregion *regions, size_t n, const struct topology
                     emit(&regions[o], &w->mark[o], e) != ST_OK)
                         return e->code == ST_RETRY ? ST_FATAL : e->code;
         w->pairs = count_pairs(regions, n, w);
-        for (;;) {
+        for (int64_t looked_us = clock_mono_us();;) {
                 bool all = true;
+                if (clock_mono_us() - looked_us >= LOOK_US) {
+                        if (look_again(regions, n, w, e) != ST_OK)
+                                return ST_FATAL;
+                        looked_us = clock_mono_us();
+                }
                 w->why[0] = 0;
                 for (size_t r = 0; r < n; r++) {
                         struct behind b;

@@ -12,6 +12,8 @@
 struct holder {
         struct topology t;
         struct arena arena;
+        const char *text; /* for copies */
+        size_t len;
 };
 
 static void check_log(struct build *b)
@@ -70,6 +72,8 @@ enum status topology_parse(const char *file, const char *text, size_t len, struc
         arena_init(&h->arena);
         h->t.file = arena_strdup(&h->arena, file);
         h->t.cluster = "";
+        h->text = arena_strndup(&h->arena, text, len);
+        h->len = len;
         struct node *root = document_parse(text, len, &h->arena, p);
         if (root && !root->bad) {
                 config_check(root, topology_keys, &h->arena, p);
@@ -109,6 +113,17 @@ enum status topology_load(const char *file, struct topology **out, struct buf *e
         struct problems p;
         problems_init(&p, file);
         enum status s = topology_check(file, out, &p);
+        problems_print(&p, false, errors);
+        problems_release(&p);
+        return s;
+}
+
+enum status topology_copy(const struct topology *t, struct topology **out, struct buf *errors)
+{
+        const struct holder *h = (const struct holder *)t; /* t is its first member */
+        struct problems p;
+        problems_init(&p, t->file);
+        enum status s = topology_parse(t->file, h->text, h->len, out, &p);
         problems_print(&p, false, errors);
         problems_release(&p);
         return s;

@@ -66,6 +66,9 @@ MUSTCHECK enum status topology_load(const char *file, struct topology **out, str
 struct problems;
 MUSTCHECK enum status topology_check(const char *file, struct topology **out, struct problems *p);
 MUSTCHECK enum status topology_parse(const char *file, const char *text, size_t len, struct topology **out, struct problems *p);
+/* A second owner's own: from the text that t was read from, whatever stands in the file by now. Fails as topology_load does (a secret's
+ * file is gone). */
+MUSTCHECK enum status topology_copy(const struct topology *t, struct topology **out, struct buf *errors);
 void topology_free(struct topology *t);
 /* NULL when there is none of this name. */
 const struct region *topology_region(const struct topology *t, const char *name);

@@ -12,7 +12,7 @@
 #include "daemon/verify.h"
 
 /* ---- differing keys ----------------------------------------------------------------------------------------------------------------- */
-/* Rows as "id=value@version", separated by blanks. */
+/* Rows as "id=value@version", separated by blanks; "@!version": a row of the region's own. */
 static struct ventries rows_of(struct arena *a, const char *text)
 {
         struct ventries v = {.e = ARENA_ARRAY(a, struct ventry, strlen(text) + 1)};
@@ -20,7 +20,7 @@ static struct ventries rows_of(struct arena *a, const char *text)
         for (char *w = strtok_r(copy, " ", &save); w; w = strtok_r(NULL, " ", &save)) {
                 char *value = strchr(w, '='), *version = strchr(w, '@');
                 *value++ = *version++ = 0;
-                v.e[v.n++] = (struct ventry){w, value, version};
+                v.e[v.n++] = (struct ventry){w, value, version, *version == '!'};
         }
         return v;
 }
@@ -57,6 +57,9 @@ static const struct {
         {"doubles in another order are equal", {"1=a@1 1=b@1", "1=b@1 1=a@1", "1=a@1 1=b@1"}, ""},
         {"no rows anywhere", {"", "", ""}, ""},
         {"a prefix is another key", {"1=a@1", "10=a@1", "1=a@1"}, "1 10"},
+        {"a row of one's own is on no route", {"1=a@1", "1=a@1 2=b@!1", "1=a@1 2=c@!1"}, ""},
+        {"a row of one's own where the writer has one", {"1=a@1", "1=b@!1", "1=a@1"}, "1"},
+        {"own here, applied there", {"", "1=a@!1", "1=a@1"}, "1"},
 };
 
 static void finds_differing_keys(void **state)
