@@ -12,7 +12,8 @@
 #define QUEUE_ITEMS 20000
 
 struct inlog {
-        struct kafka_conf conf; /* borrowed from the topology */
+        struct kafka_conf conf; /* but for its client_id borrowed from the topology */
+        char client_id[160];
         char topic[256];
         region_id region;
         struct regset *regs;
@@ -34,6 +35,8 @@ enum status inlog_open(struct inlog **out, const struct inlog_opts *o, struct er
 {
         struct inlog *l = MEM_NEW(struct inlog);
         l->conf = *o->conf;
+        snprintf(l->client_id, sizeof l->client_id, "%s", o->conf->client_id);
+        l->conf.client_id = l->client_id;
         snprintf(l->topic, sizeof l->topic, "%s", o->topic);
         l->region = o->region;
         l->regs = o->regs;
@@ -136,11 +139,13 @@ size_t inlog_queued_bytes(const struct inlog *l)
 static enum status check_stored(struct inlog *l, const struct record *r, koffset_t offset, struct err *e)
 {
         bool group = r->head.kind == RECORD_GROUP;
-        if (offset.v == l->stored.v && r->head.epoch == l->at.epoch && r->head.seq == l->at.seq && (!group || r->u.group.hlc.v == l->at.hlc.v))
+        if (offset.v == l->stored.v && r->head.epoch == l->at.epoch && r->head.seq == l->at.seq &&
+            (!group || r->u.group.hlc.v == l->at.hlc.v))
                 return ST_OK;
         return err_named(e, ST_DATA, "topic_recreated",
-                         "topic %s: offset %" PRId64 " held epoch %" PRIu64 " seq %" PRIu64 " when it was applied, now offset %" PRId64
-                         " holds epoch %" PRIu64 " seq %" PRIu64 ": the topic was recreated or its records were deleted; "
+                         "topic %s: offset %" PRId64 " held epoch %" PRIu64 " seq %" PRIu64
+                         " when it was applied, now offset %" PRId64 " holds epoch %" PRIu64 " seq %" PRIu64
+                         ": the topic was recreated or its records were deleted; "
                          "this region must be set up again from a copy of another one (pangea deinit, copy, pangea init)",
                          l->topic, l->stored.v, l->at.epoch, l->at.seq, offset.v, r->head.epoch, r->head.seq);
 }
@@ -186,7 +191,7 @@ static bool gather_chunk(struct inlog *l, const struct group *g, koffset_t offse
         return true;
 }
 
-static enum status accept(struct inlog *l, struct kafka_msg *m, const struct record *r, struct err *e)
+static void accept(struct inlog *l, struct kafka_msg *m, const struct record *r)
 {
         bool replay = l->stored.v >= 0 && m->offset.v == l->stored.v;
         struct log_item *i = MEM_NEW(struct log_item);
@@ -201,13 +206,16 @@ static enum status accept(struct inlog *l, struct kafka_msg *m, const struct rec
         case RECORD_EPOCH:
                 i->kind = ITEM_EPOCH;
                 i->wall_us = r->u.epoch.wall_us;
+                i->no_start = true;
                 l->big_first.v = -1;
                 break;
         case RECORD_MARKER:
                 i->kind = ITEM_MARKER;
+                i->no_start = true;
                 break;
         case RECORD_PROGRESS:
                 i->kind = ITEM_PROGRESS;
+                i->no_start = l->big_first.v >= 0;
                 i->vec = r->u.progress.vec;
                 i->end_lsn = r->u.progress.decoded;
                 i->xmin = r->u.progress.xmin;
@@ -237,8 +245,6 @@ static enum status accept(struct inlog *l, struct kafka_msg *m, const struct rec
                 }
                 enqueue(l, i);
         }
-        (void)e;
-        return ST_OK;
 }
 
 /* Fencing and sequence: DESIGN 5.1. */
@@ -250,13 +256,9 @@ static enum status judge(struct inlog *l, const struct record *r, koffset_t offs
                 return err_named(e, ST_DATA, "region_mismatch", "topic %s offset %" PRId64 ": the record is of region %s", l->topic,
                                  offset.v, regset_name(l->regs, h->region));
         if (l->stored.v >= 0 && l->read.v < 0) {
-                if (l->at.offset.v >= 0) {
-                        enum status s = check_stored(l, r, offset, e);
-                        if (s != ST_OK)
-                                return s;
-                }
-                *take = true;
-                return ST_OK;
+                enum status s = check_stored(l, r, offset, e);
+                *take = s == ST_OK;
+                return s;
         }
         if (h->kind == RECORD_EPOCH) {
                 if (h->epoch <= l->at.epoch)
@@ -271,8 +273,8 @@ static enum status judge(struct inlog *l, const struct record *r, koffset_t offs
                 return ST_OK;
         }
         if (h->epoch > l->at.epoch)
-                return err_named(e, ST_DATA, "seq_gap", "topic %s offset %" PRId64 ": epoch %" PRIu64 " without its EPOCH record", l->topic,
-                                 offset.v, h->epoch);
+                return err_named(e, ST_DATA, "seq_gap", "topic %s offset %" PRId64 ": epoch %" PRIu64 " without its EPOCH record",
+                                 l->topic, offset.v, h->epoch);
         if (l->at.incarnation && h->incarnation != l->at.incarnation)
                 return err_named(e, ST_DATA, "incarnation_changed",
                                  "topic %s offset %" PRId64 ": incarnation %u, this region knows %u: region %s was set up anew; "
@@ -285,11 +287,12 @@ static enum status judge(struct inlog *l, const struct record *r, koffset_t offs
         if (h->seq <= l->at.seq)
                 return ST_OK; /* delivered twice */
         if (h->seq != l->at.seq + 1)
-                return err_named(e, ST_DATA, "seq_gap",
-                                 "topic %s offset %" PRId64 ": seq %" PRIu64 " follows %" PRIu64 ": records are missing (retention, a "
-                                 "recreated topic, or a broker that lost acknowledged records); compare the regions with pangea verify, "
-                                 "then set this one up again from a copy",
-                                 l->topic, offset.v, h->seq, l->at.seq);
+                return err_named(
+                        e, ST_DATA, "seq_gap",
+                        "topic %s offset %" PRId64 ": seq %" PRIu64 " follows %" PRIu64 ": records are missing (retention, a "
+                        "recreated topic, or a broker that lost acknowledged records); compare the regions with pangea verify, "
+                        "then set this one up again from a copy",
+                        l->topic, offset.v, h->seq, l->at.seq);
         l->at.seq = h->seq;
         *take = true;
         return ST_OK;
@@ -310,7 +313,9 @@ static enum status one(struct inlog *l, struct kafka_msg *m, struct err *e)
         if (s != ST_OK)
                 return s;
         l->read = m->offset;
-        return take ? accept(l, m, &r, e) : ST_OK;
+        if (take)
+                accept(l, m, &r);
+        return ST_OK;
 }
 
 enum status inlog_pump(struct inlog *l, struct err *e)
@@ -379,7 +384,8 @@ static enum status chunk(struct inlog *l, struct gather *ga, struct arena *arena
         return ga->cb(ga->ctx, &r.u.group, e);
 }
 
-enum status inlog_reread(struct inlog *l, koffset_t first, koffset_t last, uint64_t epoch, inlog_chunk *cb, void *ctx, struct err *e)
+enum status inlog_reread(struct inlog *l, koffset_t first, koffset_t last, uint64_t epoch, inlog_chunk *cb, void *ctx,
+                         struct err *e)
 {
         struct kafka_reader *again = NULL;
         struct gather ga = {.cb = cb, .ctx = ctx, .epoch = epoch};

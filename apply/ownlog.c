@@ -5,7 +5,7 @@
 
 #include "base/mem.h"
 
-#define RING ((size_t)1 << 18)    /* newest transactions: 8 MB */
+#define RING ((size_t)1 << 18) /* newest transactions: 8 MB */
 #define BUCKETS ((size_t)1 << 16)
 #define RANGES 1024
 #define MARKS 4096
@@ -171,8 +171,7 @@ void ownlog_note(struct ownlog *o, const struct log_item *i)
                 o->read = lsn_max(o->read, i->end_lsn);
                 break;
         case ITEM_EPOCH:
-        case ITEM_MARKER:
-                break;
+        case ITEM_MARKER: break;
         }
 }
 
@@ -221,14 +220,17 @@ enum own_found ownlog_find(const struct ownlog *o, int64_t commit_us, uint32_t x
                 *hlc = t->hlc;
                 found = true;
         }
+        bool in_range = false; /* several hold that time: commits are not in the order of their times */
         for (size_t i = 0; i < o->nranges; i++) {
                 const struct range *r = &o->ranges[i];
                 if (commit_us < r->us_min || commit_us > r->us_max)
                         continue;
-                *first = r->first;
+                *first = in_range ? *first : r->first;
                 *last = found ? *last : r->last;
-                return OWN_RANGE;
+                in_range = true;
         }
+        if (in_range)
+                return OWN_RANGE;
         if (!found)
                 return OWN_OLDER;
         return several ? OWN_AMBIGUOUS : OWN_FOUND;

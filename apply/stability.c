@@ -24,13 +24,12 @@ void own_mark_add(struct applier *a, const struct log_item *i)
                 a->cap_own_marks = a->cap_own_marks ? 2 * a->cap_own_marks : 256;
                 a->own_marks = mem_realloc(a->own_marks, a->cap_own_marks * sizeof *a->own_marks);
         }
-        a->own_marks[a->nown_marks++].at =
-                (struct log_position){.incarnation = 1,
-                                      .epoch = i->epoch,
-                                      .seq = i->seq,
-                                      .hlc = a->seen[a->me.i].at[a->me.i],
-                                      .lsn = i->end_lsn,
-                                      .offset = i->offset};
+        a->own_marks[a->nown_marks++].at = (struct log_position){.incarnation = 1,
+                                                                 .epoch = i->epoch,
+                                                                 .seq = i->seq,
+                                                                 .hlc = a->seen[a->me.i].at[a->me.i],
+                                                                 .lsn = i->end_lsn,
+                                                                 .offset = i->offset};
 }
 
 /* Which xid applied which group: until it is stable. A full list keeps every second one, with the later dot: later is on the safe side. */
@@ -91,8 +90,9 @@ static void on_removed(void *ctx, void *arg, const struct pgres *r)
 
 static enum status forget_tombs(struct applier *a, int64_t *removed, struct err *e)
 {
-        static const char sql[] = "DELETE FROM pangea.tombstone WHERE ctid = ANY (ARRAY(SELECT ctid FROM pangea.tombstone WHERE region = $1"
-                                  " AND hlc <= $2 LIMIT " TOMBS_AT_ONCE "))";
+        static const char sql[] =
+                "DELETE FROM pangea.tombstone WHERE ctid = ANY (ARRAY(SELECT ctid FROM pangea.tombstone WHERE region = $1"
+                " AND hlc <= $2 LIMIT " TOMBS_AT_ONCE "))";
         uint8_t room[8];
         enum status s = ST_OK;
         for (unsigned r = 0; r < a->topo->names.n && s == ST_OK; r++) {
@@ -112,8 +112,9 @@ static enum status save(struct applier *a, bool position, int64_t *removed, stru
                 s = position_send(a, a->me, &a->own_stable, e);
         if (s == ST_OK && a->stable_xid.v > a->stable_xid_saved.v) {
                 struct pg_param p = param_i64(room, (int64_t)a->stable_xid.v);
-                s = session_query(a->db, "UPDATE pangea.meta SET stable_xid = ($1::pg_catalog.int8)::pg_catalog.text::pg_catalog.xid8", 1, &p, NULL,
-                                  NULL, e);
+                s = session_query(a->db,
+                                  "UPDATE pangea.meta SET stable_xid = ($1::pg_catalog.int8)::pg_catalog.text::pg_catalog.xid8", 1,
+                                  &p, NULL, NULL, e);
         }
         if (s == ST_OK && tombs_count(a->tombs))
                 s = forget_tombs(a, removed, e);
