@@ -159,8 +159,11 @@ int command_parse(int argc, char **argv, struct invocation *in)
                 in->command = command_find("help");
                 return EXIT_USAGE;
         }
+        uint32_t taken = in->command->options;
+        if (taken & (UINT32_C(1) << OPT_TOPOLOGY)) /* scripts give both to every command; those of all regions need no region */
+                taken |= UINT32_C(1) << OPT_REGION;
         for (unsigned i = 0; i < OPT_COUNT; i++)
-                if ((given & ~in->command->options) & (UINT32_C(1) << i)) {
+                if ((given & ~taken) & (UINT32_C(1) << i)) {
                         fprintf(stderr, "pangea: %s has no option --%s; `pangea help %s` shows those it has\n", in->command->name,
                                 option_table[i].name, in->command->name);
                         return EXIT_USAGE;

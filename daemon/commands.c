@@ -49,11 +49,11 @@ const struct command command_table[] = {
          .exits = "4 or 5 an agent stopped by name and was the only one left; 7 drain_timeout passed",
          .run = cmd_run},
         {.name = "status",
-         .synopsis = "status [--region NAME] [--json] [--watch]",
+         .synopsis = "status [--json] [--watch]",
          .line = "show what every region does and waits for",
          .help = "Shows for every region its state, since when, why, and what to do next; for every pair of regions the lag in seconds, bytes and\n"
                  "records, and what it waits for. It reads what the daemons keep in their databases, and works without them (saying so).",
-         .options = WHERE | BIT(OPT_JSON) | BIT(OPT_WATCH),
+         .options = BIT(OPT_TOPOLOGY) | BIT(OPT_JSON) | BIT(OPT_WATCH),
          .exits = "3 something has stopped, waits or cannot be reached",
          .run = cmd_status},
         {.name = "verify",
@@ -61,7 +61,7 @@ const struct command command_table[] = {
          .line = "compare all regions, row by row",
          .help = "Waits until every region has applied what was committed before, then compares every replicated table between all regions and\n"
                  "names the first keys that differ. Rows that are being written are read again until they agree or the time is out.",
-         .options = WHERE | BIT(OPT_TABLES) | BIT(OPT_TIMEOUT) | BIT(OPT_JSON),
+         .options = BIT(OPT_TOPOLOGY) | BIT(OPT_TABLES) | BIT(OPT_TIMEOUT) | BIT(OPT_JSON),
          .exits = "4 a region cannot be read; 6 tables differ; 7 the regions did not come to rest in time",
          .run = cmd_verify},
         {.name = "event",

@@ -49,8 +49,8 @@ static size_t names_of_file(const char *file)
         size_t n = 0;
         buf_init(&text, 0);
         slurp(file, &text);
-        static const char *const before[] = {"err_named(",   "stop_named(",  "ST_DATA, \"",
-                                             "ST_FATAL, \"", "ST_RETRY, \"", "        {\""};
+        static const char *const before[] = {"err_named(",   "stop_named(", "ST_DATA, \"", "ST_FATAL, \"",
+                                             "ST_RETRY, \"", "? name : \"", "        {\""};
         size_t ways = sizeof before / sizeof *before;
         if (strcmp(file, "capture/stops.c") != 0)
                 ways--; /* the last is how a row of that table begins */
@@ -61,27 +61,66 @@ static size_t names_of_file(const char *file)
         return n;
 }
 
-static void sources_name_what_the_table_knows(void **state)
+typedef void each_file(const char *file, void *ctx);
+
+static void each_source(each_file *f, void *ctx)
 {
-        (void)state;
         static const char *const folders[] = {"change",   "postgres", "kafka", "config", "topology",
                                               "conflict", "capture",  "apply", "daemon"};
-        size_t n = 0;
         for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
                 DIR *d = opendir(folders[i]);
                 if (!d)
                         fail_msg("%s cannot be opened: run this in the root of the project", folders[i]);
-                for (struct dirent *f; (f = readdir(d));) {
+                for (struct dirent *x; (x = readdir(d));) {
                         char path[600];
-                        size_t len = strlen(f->d_name);
-                        if (len < 3 || strcmp(f->d_name + len - 2, ".c") != 0)
+                        size_t len = strlen(x->d_name);
+                        if (len < 3 || strcmp(x->d_name + len - 2, ".c") != 0)
                                 continue;
-                        snprintf(path, sizeof path, "%s/%s", folders[i], f->d_name);
-                        n += names_of_file(path);
+                        snprintf(path, sizeof path, "%s/%s", folders[i], x->d_name);
+                        f(path, ctx);
                 }
                 closedir(d);
         }
+}
+
+static void count_names(const char *file, void *ctx)
+{
+        *(size_t *)ctx += names_of_file(file);
+}
+
+static void sources_name_what_the_table_knows(void **state)
+{
+        (void)state;
+        size_t n = 0;
+        each_source(count_names, &n);
         assert_true(n > 20); /* it did find them */
+}
+
+static void find_rows(const char *file, void *ctx)
+{
+        bool *found = ctx;
+        struct buf text;
+        if (strcmp(file, "daemon/errors.c") == 0)
+                return;
+        buf_init(&text, 0);
+        slurp(file, &text);
+        for (size_t i = 0; i < error_count; i++) {
+                char quoted[64];
+                snprintf(quoted, sizeof quoted, "\"%s\"", error_table[i].name);
+                found[i] = found[i] || strstr(buf_cstr(&text), quoted);
+        }
+        buf_release(&text);
+}
+
+static void every_row_can_happen(void **state)
+{
+        (void)state;
+        bool found[200] = {false};
+        assert_true(error_count < sizeof found);
+        each_source(find_rows, found);
+        for (size_t i = 0; i < error_count; i++)
+                if (!found[i])
+                        fail_msg("%s: no source stops by that name", error_table[i].name);
 }
 
 static void table_is_complete(void **state)
@@ -143,6 +182,7 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(sources_name_what_the_table_knows),
+                cmocka_unit_test(every_row_can_happen),
                 cmocka_unit_test(table_is_complete),
                 cmocka_unit_test(errors_have_exit_codes),
                 cmocka_unit_test(docs_are_the_table),
