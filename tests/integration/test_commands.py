@@ -52,7 +52,8 @@ def verify_names_what_differs(c):
     for r in c:
         r.kill()
     c.eu.sql("UPDATE t SET v = v || '?' WHERE id = 2")
-    code, out, _ = c.command("verify", "--timeout", "20", check=None)
+    until(lambda: "no daemon" in c.command("status", check=None)[1], "status sees that nobody is there", 20)
+    code, out, _ = c.command("verify", "--timeout", "5", check=None)
     assert code == 6, (code, out)
     assert "public.t" in out and "2" in out, out
 
