@@ -298,17 +298,22 @@ static enum status judge(struct inlog *l, const struct record *r, koffset_t offs
         return ST_OK;
 }
 
+/* What the decoder found wrong, with its place. */
+static enum status corrupt(const struct inlog *l, koffset_t offset, struct err *e)
+{
+        char why[sizeof e->msg];
+        snprintf(why, sizeof why, "%s", e->msg);
+        return err_named(e, ST_DATA, "record_corrupt", "topic %s offset %" PRId64 ": %.700s", l->topic, offset.v, why);
+}
+
 static enum status one(struct inlog *l, struct kafka_msg *m, struct err *e)
 {
         struct record r;
         bool take = false;
         arena_reset(&l->arena);
         enum status s = wire_decode_head(m->data, m->len, l->regs, &l->arena, &r, e);
-        if (s != ST_OK) {
-                char why[sizeof e->msg];
-                snprintf(why, sizeof why, "%s", e->msg);
-                return err_named(e, ST_DATA, "record_corrupt", "topic %s offset %" PRId64 ": %.900s", l->topic, m->offset.v, why);
-        }
+        if (s != ST_OK)
+                return corrupt(l, m->offset, e);
         s = judge(l, &r, m->offset, &take, e);
         if (s != ST_OK)
                 return s;
@@ -345,27 +350,24 @@ struct gather {
         void *ctx;
 };
 
-static enum status fragment(struct gather *ga, struct arena *arena, const struct group *g, struct err *e)
+static enum status fragment(struct inlog *l, struct gather *ga, struct arena *arena, koffset_t offset, const struct group *g,
+                            struct err *e)
 {
-        if (g->frag_at == 0)
-                buf_reset(&ga->whole);
-        if (g->frag_at != ga->whole.len || g->frag_total < g->frag_at + g->frag_len)
-                return err_named(e, ST_DATA, "record_corrupt", "a fragment of a row is out of place");
-        buf_put(&ga->whole, g->frag, g->frag_len);
-        if (ga->whole.full)
-                return err_named(e, ST_DATA, "record_corrupt", "a row of more than %zu bytes", ga->whole.max);
-        if (ga->whole.len < g->frag_total)
-                return ST_OK;
         struct change c;
-        enum status s = wire_decode_large(ga->whole.data, ga->whole.len, arena, &c, e);
+        bool done = false;
+        enum status s = wire_fragment_add(&ga->whole, g, &done, e);
+        if (s == ST_OK && done)
+                s = wire_decode_large(ga->whole.data, ga->whole.len, arena, &c, e);
         if (s != ST_OK)
-                return s;
+                return corrupt(l, offset, e);
+        if (!done)
+                return ST_OK;
         struct group one_row = *g;
         one_row.frag = NULL;
         one_row.nchanges = 1;
         one_row.changes = &c;
         s = ga->cb(ga->ctx, &one_row, e);
-        buf_release(&ga->whole);
+        buf_release(&ga->whole); /* such a row is seldom: its memory is not kept */
         return s;
 }
 
@@ -375,12 +377,12 @@ static enum status chunk(struct inlog *l, struct gather *ga, struct arena *arena
         arena_reset(arena);
         enum status s = wire_decode(m->data, m->len, l->regs, arena, &r, e);
         if (s != ST_OK)
-                return err_named(e, ST_DATA, "record_corrupt", "topic %s offset %" PRId64 ": unreadable", l->topic, m->offset.v);
+                return corrupt(l, m->offset, e);
         ga->newest = r.head.epoch > ga->newest ? r.head.epoch : ga->newest;
         if (r.head.kind != RECORD_GROUP || r.head.epoch != (ga->epoch ? ga->epoch : ga->newest))
                 return ST_OK; /* PROGRESS between chunks, a zombie's record */
         if (r.u.group.frag)
-                return fragment(ga, arena, &r.u.group, e);
+                return fragment(l, ga, arena, m->offset, &r.u.group, e);
         return ga->cb(ga->ctx, &r.u.group, e);
 }
 
