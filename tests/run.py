@@ -243,7 +243,10 @@ def main():
     if tests and not os.path.exists(os.path.join(ROOT, args.build, "pangea")):
         total.add(False, "integration", 0, f"{args.build}/pangea was not built")
     elif tests:
-        run_integration(total, tests, args)
+        try:
+            run_integration(total, tests, args)
+        except Exception:
+            total.add(False, "integration: servers", 0, traceback.format_exc())
     if total.failed:
         print(f"\nfailed in {time.monotonic() - start:.0f} s:")
         for name in total.failed:
