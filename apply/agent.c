@@ -38,9 +38,11 @@ static enum status applier_open(struct applier **out, const struct agent_opts *o
         a->tombs = tombs_new();
         arena_init(&a->arena);
         if (pipe2(fds, O_NONBLOCK | O_CLOEXEC) != 0) {
+                err_set(e, ST_FATAL, "pipe: %s", strerror(errno));
+                tombs_free(a->tombs);
                 free(a->fixed);
                 free(a);
-                return err_set(e, ST_FATAL, "pipe: %s", strerror(errno));
+                return ST_FATAL;
         }
         a->wake_fd = fds[0];
         a->wake_write = fds[1];

@@ -225,10 +225,10 @@ enum status catalog_target(struct catalog *c, struct pg *db, const char *schema,
 {
         char key[140];
         size_t a = strlen(schema), b = strlen(table);
-        if (a + b + 1 > sizeof key)
+        if (a + b + 2 > sizeof key)
                 return err_named(e, ST_DATA, "table_missing", "table %s.%s: a name longer than PostgreSQL allows", schema, table);
         memcpy(key, schema, a + 1);
-        memcpy(key + a + 1, table, b);
+        memcpy(key + a + 1, table, b + 1);
         *out = map_get(&c->targets, key, a + b + 1);
         if (*out)
                 return ST_OK;

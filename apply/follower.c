@@ -37,7 +37,7 @@ static void delivered(void *ctx, uint64_t tag, koffset_t offset, enum status cod
 static enum status read_tail(struct applier *a, const struct kafka_conf *conf, const char *topic, uint64_t *seq, struct err *e)
 {
         struct kafka_reader *r = NULL;
-        koffset_t low, high;
+        koffset_t low = {0}, high = {0};
         struct arena arena;
         *seq = 0;
         enum status s = kafka_reader_open(&r, conf, topic, KAFKA_FROM_END, 1024, e);

@@ -351,7 +351,7 @@ static enum status send_built(struct session *s, const struct sql_origins *o, st
                               struct err *e)
 {
         struct buf data;
-        struct guard_room room;
+        struct guard_room room = {.xid = {{0}}};
         uint16_t n = w->nsrc;
         struct pg_param *p = mem_zalloc(sizeof *p * (n + 2u + MAX_REGIONS));
         size_t *at = mem_zalloc(sizeof *at * (n + 1u));
@@ -399,7 +399,7 @@ enum status sql_send_truncate(struct session *s, const struct sql_origins *o, co
                               on_result *fn, void *arg, struct err *e)
 {
         struct builder w = {.nsrc = 0};
-        struct guard_room room;
+        struct guard_room room = {.xid = {{0}}};
         struct pg_param p[2 + MAX_REGIONS];
         buf_init(&w.sql, 0);
         buf_printf(&w.sql, "DELETE FROM %s AS t", qualified);

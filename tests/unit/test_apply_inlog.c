@@ -3,7 +3,7 @@
  *
  *     E2  EPOCH of epoch 2, which those behind it bear     G7  group with seq 7, HLC 1007     P8  PROGRESS     M  MARKER
  *     C9.0 C10.1!  chunks 0 and 1 (the last) of one group   F9.0/3 .. F11.2/3!  a row in three fragments
- *     e1: i2: eu:  before a record: of another epoch, incarnation, region      x: with a damaged byte
+ *     e1: i2: eu:  before a record: of another epoch, incarnation, region      x: with a damaged byte      v: of a newer version
  *
  * and come out as items: E G7 P8 M, B1-4 a group of several records, its offsets; r: read again; ^: no place to begin from; or the name of
  * the stop. */
@@ -145,10 +145,12 @@ static const char *encode_one(struct world *w, const char *s, uint64_t *epoch, s
 {
         struct record_head h = {.epoch = *epoch, .region = {2}, .incarnation = 1};
         struct err e;
-        bool damaged = false;
+        bool damaged = false, newer = false;
         for (const char *colon; (colon = memchr(s, ':', strcspn(s, " "))) != NULL; s = colon + 1) {
                 if (*s == 'x')
                         damaged = true;
+                else if (*s == 'v')
+                        newer = true;
                 else if (isdigit((unsigned char)s[1]))
                         *(*s == 'e' ? &h.epoch : &h.seq) = strtoull(s + 1, NULL, 10);
                 else
@@ -187,6 +189,10 @@ static const char *encode_one(struct world *w, const char *s, uint64_t *epoch, s
                 encode_group(w, out, &h, chunk, last || kind == 'G');
         }
         assert_int_equal(s1, ST_OK);
+        if (newer) {
+                out->data[8]++;
+                wire_seal(out->data, out->len);
+        }
         if (damaged)
                 out->data[out->len / 2] ^= 1;
         return end;
@@ -339,6 +345,7 @@ static void from_the_beginning(void **state)
                 {.why = "the beginning is missing", .log = "E1 G2", .want = "E seq_gap"},
                 {.why = "an epoch without its EPOCH", .log = "E1 G1 e2:G2", .want = "E G1 seq_gap"},
                 {.why = "another region's record", .log = "E1 eu:G1", .want = "E region_mismatch"},
+                {.why = "whoever is too old says so", .log = "E1 G1 v:G2", .want = "E G1 record_version"},
                 {.why = "a damaged byte", .log = "E1 G1 x:G2 G3", .want = "E G1 record_corrupt"},
         };
         EXPECT(*state, t);
