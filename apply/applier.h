@@ -20,7 +20,7 @@ struct loser {
         bool winner_known; /* else a local version that has no HLC yet */
         struct dot winner;
         enum conflict_kind kind;
-        const char *image;       /* JSON of the local row that lost; NULL: the incoming one lost (its row, or a delete) */
+        const char *image; /* JSON of the local row that lost; NULL: the incoming one lost (its row, or a delete) */
 };
 
 /* What is known of one origin. */
@@ -28,18 +28,18 @@ struct origin {
         region_id id;
         struct inlog *log;
         enum agent_state state;
-        int64_t since_us;        /* wall clock, of the state */
-        struct err why;          /* of waiting and stopped */
-        char waits_for[200];     /* "" = nothing */
-        int64_t retry_at;        /* monotonic; 0 = at once */
-        unsigned tries;          /* of the group at the head */
-        bool dead;               /* its log cannot be read on: judged anew at the next start */
-        int64_t heartbeat_us;    /* the origin's wall clock in the newest record that was processed */
-        int64_t moved_at;        /* monotonic: when the last record was processed */
+        int64_t since_us;     /* wall clock, of the state */
+        struct err why;       /* of waiting and stopped */
+        char waits_for[200];  /* "" = nothing */
+        int64_t retry_at;     /* monotonic; 0 = at once */
+        unsigned tries;       /* of the group at the head */
+        bool dead;            /* its log cannot be read on: judged anew at the next start */
+        int64_t heartbeat_us; /* the origin's wall clock in the newest record that was processed */
+        int64_t moved_at;     /* monotonic: when the last record was processed */
         koffset_t applied_offset;
         lsn_t applied_lsn;
         uint64_t groups, txs, rows, conflicts, retries;
-        bool replace;            /* the next try writes rows that swap unique values by delete and insert */
+        bool replace; /* the next try writes rows that swap unique values by delete and insert */
 };
 
 struct pending_xid {
@@ -54,18 +54,18 @@ struct applier {
         region_id me;
         bool follower;
         struct control *control;
-        int wake_fd;           /* eventfd-like pipe that the readers write; read end */
+        int wake_fd; /* eventfd-like pipe that the readers write; read end */
         int wake_write;
-        uint32_t leaders;      /* bit per region */
+        uint32_t leaders; /* bit per region */
 
         /* known */
         struct regset regs;
         struct session *db;
-        struct pg *side;       /* commits flush messages, reads the catalog, writes status */
+        struct pg *side; /* commits flush messages, reads the catalog, writes status */
         struct catalog *catalog;
         struct sql_origins origins;
-        region_id session_origin; /* REGION_NONE: none set up */
-        bool origin_sure;         /* a sync has confirmed it since it was sent */
+        region_id session_origin;        /* REGION_NONE: none set up */
+        bool origin_sure;                /* a sync has confirmed it since it was sent */
         struct origin from[MAX_REGIONS]; /* by region id; .log NULL where there is none */
         struct ownlog *own;
         struct inlog *own_log;
@@ -74,29 +74,39 @@ struct applier {
         struct vector seen[MAX_REGIONS]; /* vector of each log at the position applied (own: processed) */
         struct vector stable;
         fullxid_t stable_xid, stable_xid_saved;
-        fullxid_t newest_xid;            /* an xid that is not far from the present one */
-        struct vector at_start;          /* applied when the session began: xids of those groups are not known */
+        fullxid_t newest_xid;   /* an xid that is not far from the present one */
+        struct vector at_start; /* applied when the session began: xids of those groups are not known */
         struct pending_xid pending[PENDING_XIDS];
         size_t npending;
         fullxid_t start_xid;
-        struct log_position own_stable;  /* what pangea.position says of the own log */
-        struct own_mark *own_marks;      /* processed records, oldest first: candidates for own_stable */
+        struct log_position own_stable; /* what pangea.position says of the own log */
+        struct own_mark *own_marks;     /* processed records, oldest first: candidates for own_stable */
         size_t nown_marks, cap_own_marks;
         uint64_t own_groups;
 
-        struct follower *follow;         /* of a follower's own log */
-        struct arena arena;              /* of the group under way */
-        struct stmt *fixed;              /* prepared statements that belong to no table (enum fixed_stmt) */
+        struct follower *follow; /* of a follower's own log */
+        struct arena arena;      /* of the group under way */
+        struct stmt *fixed;      /* prepared statements that belong to no table (enum fixed_stmt) */
 };
 
-enum fixed_stmt { FIXED_SETUP, FIXED_POSITION, FIXED_EMIT, FIXED_TOMB_FIND, FIXED_TOMB_PUT, FIXED_INSERT_LSN, FIXED_XID, FIXED_TOMB_FORGET, FIXED_COUNT };
+enum fixed_stmt {
+        FIXED_SETUP,
+        FIXED_POSITION,
+        FIXED_EMIT,
+        FIXED_TOMB_FIND,
+        FIXED_TOMB_PUT,
+        FIXED_INSERT_LSN,
+        FIXED_XID,
+        FIXED_TOMB_FORGET,
+        FIXED_COUNT
+};
 
 /* A group on its way into the database. */
 struct work {
         struct applier *a;
         struct origin *o;
         const struct log_item *item;
-        const struct group *g;     /* the chunk under way */
+        const struct group *g; /* the chunk under way */
         struct dot dot;
         struct sql_guard guard;
         uint64_t rows, conflicts;

@@ -221,7 +221,8 @@ static enum status load(struct catalog *c, struct pg *db, const char *schema, co
         return ST_OK;
 }
 
-enum status catalog_target(struct catalog *c, struct pg *db, const char *schema, const char *table, struct target **out, struct err *e)
+enum status catalog_target(struct catalog *c, struct pg *db, const char *schema, const char *table, struct target **out,
+                           struct err *e)
 {
         char key[140];
         size_t a = strlen(schema), b = strlen(table);
@@ -246,15 +247,17 @@ static int find_column(const struct target *t, const char *name)
         return -1;
 }
 
-static enum status map_columns(const struct relation *rel, const struct target *t, struct mapping *m, const char *from, struct err *e)
+static enum status map_columns(const struct relation *rel, const struct target *t, struct mapping *m, const char *from,
+                               struct err *e)
 {
         for (uint16_t i = 0; i < rel->ncols; i++) {
                 int at = find_column(t, rel->cols[i].name);
                 if (at < 0)
-                        return err_named(e, ST_DATA, "column_missing",
-                                         "table %s: column \"%s\" (%s) of region %s does not exist here; add it (ALTER TABLE %s ADD COLUMN "
-                                         "..), the origin goes on by itself then",
-                                         t->name, rel->cols[i].name, rel->cols[i].type, from, t->name);
+                        return err_named(
+                                e, ST_DATA, "column_missing",
+                                "table %s: column \"%s\" (%s) of region %s does not exist here; add it (ALTER TABLE %s ADD COLUMN "
+                                "..), the origin goes on by itself then",
+                                t->name, rel->cols[i].name, rel->cols[i].type, from, t->name);
                 m->to[i] = t->cols[at].generated ? -1 : (int16_t)at;
         }
         return ST_OK;
@@ -269,10 +272,11 @@ static enum status check_key(const struct relation *rel, const struct target *t,
         /* a table without a key here takes inserts only when it has none there either */
         if (same)
                 return ST_OK;
-        return err_named(e, ST_DATA, "key_differs",
-                         "table %s: its key (primary key, else identity index, else first unique index) is not the one of region %s; give "
-                         "both the same, the origin goes on by itself then",
-                         t->name, from);
+        return err_named(
+                e, ST_DATA, "key_differs",
+                "table %s: its key (primary key, else identity index, else first unique index) is not the one of region %s; give "
+                "both the same, the origin goes on by itself then",
+                t->name, from);
 }
 
 enum status catalog_map(struct catalog *c, struct pg *db, const struct relation *rel, region_id origin, struct arena *arena,
@@ -287,9 +291,10 @@ enum status catalog_map(struct catalog *c, struct pg *db, const struct relation 
         if (s != ST_OK)
                 return s;
         if (!out->target)
-                return err_named(e, ST_DATA, "table_missing",
-                                 "table %s.%s, written in region %s, does not exist here; create it, the origin goes on by itself then",
-                                 rel->schema, rel->name, from);
+                return err_named(
+                        e, ST_DATA, "table_missing",
+                        "table %s.%s, written in region %s, does not exist here; create it, the origin goes on by itself then",
+                        rel->schema, rel->name, from);
         out->to = ARENA_ARRAY(arena, int16_t, rel->ncols);
         s = map_columns(rel, out->target, out, from, e);
         return s == ST_OK ? check_key(rel, out->target, from, e) : s;

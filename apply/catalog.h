@@ -11,22 +11,22 @@
 #include "topology/topology.h"
 
 struct target_column {
-        char *name;   /* as in the catalog */
-        char *ident;  /* quoted */
-        char *type;   /* quoted, schema-qualified, without typmod: for casts */
-        char *eq;     /* OPERATOR(schema.=) of its key index, for key columns; NULL otherwise */
+        char *name;  /* as in the catalog */
+        char *ident; /* quoted */
+        char *type;  /* quoted, schema-qualified, without typmod: for casts */
+        char *eq;    /* OPERATOR(schema.=) of its key index, for key columns; NULL otherwise */
         bool generated, identity_always, is_text;
         char *type_plain; /* unquoted schema.type, to compare with the log's */
 };
 
 /* Prepared statements of one table are numbered by their shape (apply/sql.c). */
 struct target {
-        char *name;      /* schema.table, for messages and pangea.* */
+        char *name; /* schema.table, for messages and pangea.* */
         char *schema, *table;
         char *qualified; /* quoted */
         uint32_t relid;
         bool partitioned;
-        bool identity_always;  /* some column is GENERATED ALWAYS AS IDENTITY: inserts override */
+        bool identity_always; /* some column is GENERATED ALWAYS AS IDENTITY: inserts override */
         uint16_t ncols;
         struct target_column *cols;
         uint16_t nkeys;
@@ -41,8 +41,8 @@ struct target {
 /* How a relation of the log maps onto the target: for each of its columns the target's index, or -1 (a generated column). */
 struct mapping {
         struct target *target;
-        int16_t *to;        /* ncols of the relation; arena */
-        bool applied;       /* this region takes what that origin writes to it */
+        int16_t *to;  /* ncols of the relation; arena */
+        bool applied; /* this region takes what that origin writes to it */
 };
 
 struct catalog;
@@ -53,8 +53,8 @@ void catalog_set_topology(struct catalog *c, const struct topology *t);
 void catalog_forget(struct catalog *c);
 
 /* The table of a relation as it came from `origin`. ST_DATA table_missing, column_missing, key_differs: the origin waits by name. */
-MUSTCHECK enum status catalog_map(struct catalog *c, struct pg *db, const struct relation *rel, region_id origin, struct arena *arena,
-                                  struct mapping *out, struct err *e);
+MUSTCHECK enum status catalog_map(struct catalog *c, struct pg *db, const struct relation *rel, region_id origin,
+                                  struct arena *arena, struct mapping *out, struct err *e);
 /* The target of a table by name; NULL in *out when it does not exist. */
 MUSTCHECK enum status catalog_target(struct catalog *c, struct pg *db, const char *schema, const char *table, struct target **out,
                                      struct err *e);

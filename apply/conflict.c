@@ -58,8 +58,8 @@ static void add_loser(struct columns *c, const struct loser *l, const struct reg
         buf_release(&json);
 }
 
-static enum status record_table(struct applier *a, const struct loser *l, size_t n, const struct fold_table *t, const struct regset *regs,
-                                struct err *e)
+static enum status record_table(struct applier *a, const struct loser *l, size_t n, const struct fold_table *t,
+                                const struct regset *regs, struct err *e)
 {
         struct columns c;
         struct buf *all[] = {&c.key, &c.region, &c.hlc, &c.kind, &c.mine, &c.theirs, &c.winner, &c.keycols};

@@ -15,20 +15,20 @@
 
 /* The row that stands under a key, locked. */
 struct standing {
-        uint32_t xmin, origin;  /* local id of its replication origin; 0 = written locally */
-        int64_t ts_us;          /* its commit timestamp, Unix microseconds; 0 = gone */
-        bool mine;              /* written by this very transaction */
-        bool old;               /* older than everything unstable */
-        const char *image;      /* JSON; arena */
+        uint32_t xmin, origin; /* local id of its replication origin; 0 = written locally */
+        int64_t ts_us;         /* its commit timestamp, Unix microseconds; 0 = gone */
+        bool mine;             /* written by this very transaction */
+        bool old;              /* older than everything unstable */
+        const char *image;     /* JSON; arena */
 };
 
 /* The net effect on one key. */
 struct net {
-        bool del;      /* ends deleted; else ends as row */
-        bool had_del;  /* was deleted somewhere in the group */
-        bool fresh;    /* began with an insert, or was replaced: row is complete */
-        bool is_insert; /* the first change was an insert (names the conflict) */
-        uint32_t tx;   /* the last transaction that touched it */
+        bool del;                /* ends deleted; else ends as row */
+        bool had_del;            /* was deleted somewhere in the group */
+        bool fresh;              /* began with an insert, or was replaced: row is complete */
+        bool is_insert;          /* the first change was an insert (names the conflict) */
+        uint32_t tx;             /* the last transaction that touched it */
         const struct value *row; /* ncols; NULL when del */
         const struct value *key; /* a row that holds the key values */
         const struct value *old; /* of a delete under a full relation: the row that was deleted; else NULL */
@@ -54,8 +54,8 @@ struct segment {
         uint32_t ntables;
         struct fold_table *tables;
         /* then, at most one of: */
-        const struct change *truncate;      /* with its mapping */
-        const struct change *keyless;       /* an update or delete of a table without a key (its inserts are nets without kb) */
+        const struct change *truncate; /* with its mapping */
+        const struct change *keyless;  /* an update or delete of a table without a key (its inserts are nets without kb) */
         struct mapping map;
 };
 

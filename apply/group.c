@@ -40,7 +40,8 @@ void session_as_nobody(struct applier *a)
 static enum status origin_error(enum status s, struct applier *a, struct err *e)
 {
         if (s != ST_OK && strcmp(e->sqlstate, "42704") == 0 && strstr(e->msg, "replication origin"))
-                return err_named(e, ST_FATAL, "not_initialized", "a replication origin does not exist: run pangea init --region %s (%.400s)",
+                return err_named(e, ST_FATAL, "not_initialized",
+                                 "a replication origin does not exist: run pangea init --region %s (%.400s)",
                                  regset_name(&a->topo->names, a->me), arena_strdup(&a->arena, e->msg));
         return s;
 }
@@ -67,8 +68,9 @@ enum status begin_as(struct applier *a, region_id origin, lsn_t lsn, hlc_t hlc, 
         if (s != ST_OK)
                 return s;
         struct pg_param p[2] = {param_text(lsn_str(text, lsn)), param_ts(room, (int64_t)hlc.v)};
-        return session_send(a->db, &a->fixed[FIXED_SETUP], "SELECT pg_catalog.pg_replication_origin_xact_setup($1::text::pg_catalog.pg_lsn, $2)", 2,
-                            p, NULL, NULL, e);
+        return session_send(a->db, &a->fixed[FIXED_SETUP],
+                            "SELECT pg_catalog.pg_replication_origin_xact_setup($1::text::pg_catalog.pg_lsn, $2)", 2, p, NULL, NULL,
+                            e);
 }
 
 enum status position_send(struct applier *a, region_id origin, const struct log_position *p, struct err *e)
@@ -80,10 +82,13 @@ enum status position_send(struct applier *a, region_id origin, const struct log_
                 " kafka_offset = EXCLUDED.kafka_offset";
         uint8_t room[5][8];
         char lsn[LSN_STRLEN];
-        struct pg_param v[7] = {
-                param_text(regset_name(&a->regs, origin)), param_i64(room[0], p->incarnation),    param_i64(room[1], (int64_t)p->epoch),
-                param_i64(room[2], (int64_t)p->seq),       param_i64(room[3], (int64_t)p->hlc.v), param_text(lsn_str(lsn, p->lsn)),
-                param_i64(room[4], p->offset.v)};
+        struct pg_param v[7] = {param_text(regset_name(&a->regs, origin)),
+                                param_i64(room[0], p->incarnation),
+                                param_i64(room[1], (int64_t)p->epoch),
+                                param_i64(room[2], (int64_t)p->seq),
+                                param_i64(room[3], (int64_t)p->hlc.v),
+                                param_text(lsn_str(lsn, p->lsn)),
+                                param_i64(room[4], p->offset.v)};
         return session_send(a->db, &a->fixed[FIXED_POSITION], sql, 7, v, NULL, NULL, e);
 }
 
@@ -95,8 +100,8 @@ static bool causally_ready(const struct applier *a, struct origin *o, const stru
                         continue;
                 if (item->vec.at[r].v <= a->applied.at[r].v)
                         continue;
-                snprintf(o->waits_for, sizeof o->waits_for, "changes of %s up to HLC %" PRIu64 " (here: %" PRIu64 ")", a->regs.name[r],
-                         item->vec.at[r].v, a->applied.at[r].v);
+                snprintf(o->waits_for, sizeof o->waits_for, "changes of %s up to HLC %" PRIu64 " (here: %" PRIu64 ")",
+                         a->regs.name[r], item->vec.at[r].v, a->applied.at[r].v);
                 return false;
         }
         return true;
@@ -108,11 +113,12 @@ static enum status clock_guard(const struct applier *a, const struct origin *o, 
         int64_t ahead = (int64_t)item->hlc.v - clock_wall_us();
         if (ahead <= a->topo->max_skew_us)
                 return ST_OK;
-        return err_named(e, ST_DATA, "clock_skew",
-                         "region %s: its HLC is %.1f s ahead of this region's clock, clock.max_skew is %.1f s; mend the clock of %s (or of "
-                         "this host), the origin goes on by itself then",
-                         regset_name(&a->regs, o->id), (double)ahead / 1e6, (double)a->topo->max_skew_us / 1e6,
-                         regset_name(&a->regs, o->id));
+        return err_named(
+                e, ST_DATA, "clock_skew",
+                "region %s: its HLC is %.1f s ahead of this region's clock, clock.max_skew is %.1f s; mend the clock of %s (or of "
+                "this host), the origin goes on by itself then",
+                regset_name(&a->regs, o->id), (double)ahead / 1e6, (double)a->topo->max_skew_us / 1e6,
+                regset_name(&a->regs, o->id));
 }
 
 static uint32_t usable(const struct applier *a, fullxid_t x)
@@ -151,8 +157,8 @@ static enum status rows_of(struct work *w, struct err *e)
         enum status s = wire_decode(w->item->msg.data, w->item->msg.len, &a->regs, &a->arena, &r, e);
         if (s != ST_OK) {
                 struct err why = *e;
-                return err_named(e, ST_DATA, "record_corrupt", "log of %s offset %" PRId64 ": %.900s", regset_name(&a->regs, w->o->id),
-                                 w->item->offset.v, why.msg);
+                return err_named(e, ST_DATA, "record_corrupt", "log of %s offset %" PRId64 ": %.900s",
+                                 regset_name(&a->regs, w->o->id), w->item->offset.v, why.msg);
         }
         return write_group(w, &r.u.group, e);
 }
@@ -167,14 +173,15 @@ static enum status finish(struct work *w, fullxid_t *xid, struct err *e)
 {
         struct applier *a = w->a;
         const struct log_item *i = w->item;
-        struct log_position p = {.incarnation = 1, .epoch = i->epoch, .seq = i->seq, .hlc = i->hlc, .lsn = i->end_lsn, .offset = i->offset};
+        struct log_position p = {
+                .incarnation = 1, .epoch = i->epoch, .seq = i->seq, .hlc = i->hlc, .lsn = i->end_lsn, .offset = i->offset};
         enum status s = position_send(a, w->o->id, &p, e);
         if (s == ST_OK)
-                s = session_send(a->db, &a->fixed[FIXED_EMIT], "SELECT pg_catalog.pg_logical_emit_message(true, 'pangea', '')", 0, NULL, NULL,
-                                 NULL, e);
+                s = session_send(a->db, &a->fixed[FIXED_EMIT], "SELECT pg_catalog.pg_logical_emit_message(true, 'pangea', '')", 0,
+                                 NULL, NULL, NULL, e);
         if (s == ST_OK)
-                s = session_send(a->db, &a->fixed[FIXED_XID], "SELECT pg_catalog.pg_current_xact_id()::text::pg_catalog.int8", 0, NULL, on_xid,
-                                 xid, e);
+                s = session_send(a->db, &a->fixed[FIXED_XID], "SELECT pg_catalog.pg_current_xact_id()::text::pg_catalog.int8", 0,
+                                 NULL, on_xid, xid, e);
         FAILPOINT("apply.rows");
         if (s == ST_OK)
                 s = session_query(a->db, "COMMIT", 0, NULL, NULL, NULL, e);

@@ -108,8 +108,12 @@ enum status pass_hold_against_tombs(struct pass *p, struct err *e)
         enum status s = pass_find_killed(p, &hits, &n, e);
         for (size_t i = 0; s == ST_OK && i < n; i++) {
                 hits[i].net->settled = hits[i].net->lost = true;
-                pass_lose(p, (struct loser){.table = hits[i].table, .net = hits[i].net, .dot = p->w->dot, .winner_known = true,
-                                            .winner = hits[i].killer, .kind = CONFLICT_UPDATE_DELETED});
+                pass_lose(p, (struct loser){.table = hits[i].table,
+                                            .net = hits[i].net,
+                                            .dot = p->w->dot,
+                                            .winner_known = true,
+                                            .winner = hits[i].killer,
+                                            .kind = CONFLICT_UPDATE_DELETED});
         }
         return s;
 }
@@ -123,7 +127,8 @@ enum status pass_leave_tombs(struct pass *p, struct err *e)
                 const struct fold_table *t = &p->seg->tables[i];
                 for (uint32_t n = 0; t->map.target->multi && n < t->n; n++)
                         if (t->nets[n]->del && !t->nets[n]->lost)
-                                tomb_list_add(&l, p->a->tombs, t->map.target->name, t->nets[n]->kb, t->nets[n]->klen, p->w->dot.hlc);
+                                tomb_list_add(&l, p->a->tombs, t->map.target->name, t->nets[n]->kb, t->nets[n]->klen,
+                                              p->w->dot.hlc);
         }
         enum status s = tomb_list_send(&l, p->a->db, &p->a->fixed[FIXED_TOMB_PUT], regset_name(&p->a->regs, p->w->dot.region), e);
         tomb_list_release(&l);

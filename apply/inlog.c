@@ -304,7 +304,8 @@ static enum status corrupt(const struct inlog *l, koffset_t offset, struct err *
         char why[sizeof e->msg];
         snprintf(why, sizeof why, "%s", e->msg);
         bool newer = strcmp(e->name, "record_version") == 0;
-        return err_named(e, ST_DATA, newer ? "record_version" : "record_corrupt", "topic %s offset %" PRId64 ": %.700s", l->topic, offset.v, why);
+        return err_named(e, ST_DATA, newer ? "record_version" : "record_corrupt", "topic %s offset %" PRId64 ": %.700s", l->topic,
+                         offset.v, why);
 }
 
 static enum status one(struct inlog *l, struct kafka_msg *m, struct err *e)

@@ -20,8 +20,8 @@ struct log_position {
 
 enum item_kind {
         ITEM_EPOCH,
-        ITEM_GROUP,    /* an ordinary group: its record is held */
-        ITEM_BIG,      /* the last chunk of a chunked group: first_offset .. offset are read again from Kafka */
+        ITEM_GROUP, /* an ordinary group: its record is held */
+        ITEM_BIG,   /* the last chunk of a chunked group: first_offset .. offset are read again from Kafka */
         ITEM_PROGRESS,
         ITEM_MARKER,
 };
@@ -33,22 +33,22 @@ struct log_item {
         uint64_t epoch, seq;
         koffset_t offset, first_offset;
         int64_t time_us;
-        struct kafka_msg msg;   /* ITEM_GROUP: the bytes, for wire_decode */
-        hlc_t hlc;              /* of a group */
+        struct kafka_msg msg;        /* ITEM_GROUP: the bytes, for wire_decode */
+        hlc_t hlc;                   /* of a group */
         lsn_t first_commit, end_lsn; /* of a group: first transaction's commit, last one's end; PROGRESS: end_lsn = decoded */
-        struct vector vec;      /* of the last transaction, own component = hlc; PROGRESS: as sent */
-        struct vector vec_first; /* of the first transaction (a lower bound for all of the group) */
+        struct vector vec;           /* of the last transaction, own component = hlc; PROGRESS: as sent */
+        struct vector vec_first;     /* of the first transaction (a lower bound for all of the group) */
         uint32_t ntxs;
         struct item_tx {
                 uint32_t xid;
                 int64_t commit_us;
-        } *txs;                 /* for the index of local versions; owned */
-        fullxid_t xmin;         /* PROGRESS */
+        } * txs;        /* for the index of local versions; owned */
+        fullxid_t xmin; /* PROGRESS */
         lsn_t xmin_lsn;
-        int64_t wall_us;        /* PROGRESS, EPOCH: the region's clock */
+        int64_t wall_us; /* PROGRESS, EPOCH: the region's clock */
         size_t bytes;
-        bool no_start;          /* reading cannot begin at it: it carries no seq, or a chunked group was not finished yet */
-        bool replay;            /* the record at the stored position, read again for its vector only: it is applied already */
+        bool no_start; /* reading cannot begin at it: it carries no seq, or a chunked group was not finished yet */
+        bool replay;   /* the record at the stored position, read again for its vector only: it is applied already */
 };
 
 struct inlog;
@@ -77,7 +77,7 @@ void log_item_free(struct log_item *i);
 koffset_t inlog_read_offset(const struct inlog *l); /* last record read; -1 none */
 koffset_t inlog_end_offset(struct inlog *l);        /* one past the last in Kafka as the last fetch told; -1 unknown */
 uint64_t inlog_epoch(const struct inlog *l);
-size_t inlog_queued(const struct inlog *l);       /* records */
+size_t inlog_queued(const struct inlog *l); /* records */
 size_t inlog_queued_bytes(const struct inlog *l);
 
 /* Reads groups again, chunk by chunk: cb gets each decoded chunk (fragments put together), whose memory is gone after the call. epoch:

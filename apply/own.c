@@ -38,11 +38,12 @@ enum status own_catch_up(struct applier *a, struct err *e)
 {
         lsn_t insert = {UINT64_MAX};
         int64_t limit = clock_mono_us() + HOLD_US;
-        enum status s = session_send(a->db, &a->fixed[FIXED_INSERT_LSN], "SELECT pg_catalog.pg_current_wal_insert_lsn()", 0, NULL, on_lsn,
-                                     &insert, e);
+        enum status s = session_send(a->db, &a->fixed[FIXED_INSERT_LSN], "SELECT pg_catalog.pg_current_wal_insert_lsn()", 0, NULL,
+                                     on_lsn, &insert, e);
         if (s == ST_OK)
                 s = session_sync(a->db, NULL, e);
-        if (s == ST_OK && lsn_before(ownlog_read_lsn(a->own), insert)) /* flushes what is committed, and has capture say how far it is */
+        if (s == ST_OK &&
+            lsn_before(ownlog_read_lsn(a->own), insert)) /* flushes what is committed, and has capture say how far it is */
                 s = pg_exec(a->side, "SELECT pg_catalog.pg_logical_emit_message(true, 'pangea.flush', '')", NULL, e);
         while (s == ST_OK && lsn_before(ownlog_read_lsn(a->own), insert)) {
                 struct err nothing;
@@ -55,8 +56,9 @@ enum status own_catch_up(struct applier *a, struct err *e)
                 }
                 int64_t left = limit - clock_mono_us();
                 if (left <= 0)
-                        return err_set(e, ST_RETRY, "the own log did not come up to the insert position within 50 ms (is the capture agent "
-                                                    "running?)");
+                        return err_set(e, ST_RETRY,
+                                       "the own log did not come up to the insert position within 50 ms (is the capture agent "
+                                       "running?)");
                 struct pollfd fd = {.fd = a->wake_fd, .events = POLLIN};
                 poll(&fd, 1, (int)(left / 1000) + 1);
                 wake_drain(a->wake_fd);
@@ -74,7 +76,7 @@ struct search {
         const struct relation *rel;
         const struct net *net;
         struct buf key;
-        hlc_t hlc;      /* of the newest group that holds the transaction */
+        hlc_t hlc; /* of the newest group that holds the transaction */
         bool found, exact;
 };
 
@@ -113,21 +115,17 @@ static enum status look(void *ctx, const struct group *g, struct err *e)
         return ST_OK;
 }
 
-enum status own_dot(struct applier *a, int64_t commit_us, uint32_t xid, const struct relation *rel, const struct net *net, struct dot *dot,
-                    bool *dominated, struct err *e)
+enum status own_dot(struct applier *a, int64_t commit_us, uint32_t xid, const struct relation *rel, const struct net *net,
+                    struct dot *dot, bool *dominated, struct err *e)
 {
         koffset_t first = {-1}, last = {-1};
         *dominated = false;
         dot->region = a->me;
         switch (ownlog_find(a->own, commit_us, xid, &dot->hlc, &first, &last)) {
-        case OWN_FOUND:
-                return ST_OK;
-        case OWN_OLDER:
-                *dominated = true;
-                return ST_OK;
+        case OWN_FOUND: return ST_OK;
+        case OWN_OLDER: *dominated = true; return ST_OK;
         case OWN_RANGE:
-        case OWN_AMBIGUOUS:
-                break;
+        case OWN_AMBIGUOUS: break;
         }
         struct search q = {.a = a, .commit_us = commit_us, .xid = xid, .rel = rel, .net = net};
         buf_init(&q.key, 0);

@@ -21,8 +21,12 @@ lsn_t ownlog_read_lsn(const struct ownlog *o);
 fullxid_t ownlog_h(const struct ownlog *o, hlc_t v);
 
 /* The group of the local transaction with this raw commit time (and, to tell equal times apart, top xid). */
-enum own_found { OWN_FOUND, OWN_OLDER /* not among the unstable ones: stable */, OWN_RANGE /* in [*first,*last]: read it back */,
-                 OWN_AMBIGUOUS /* several groups hold that time and none that xid */ };
+enum own_found {
+        OWN_FOUND,
+        OWN_OLDER /* not among the unstable ones: stable */,
+        OWN_RANGE /* in [*first,*last]: read it back */,
+        OWN_AMBIGUOUS /* several groups hold that time and none that xid */
+};
 enum own_found ownlog_find(const struct ownlog *o, int64_t commit_us, uint32_t xid, hlc_t *hlc, koffset_t *first, koffset_t *last);
 
 /* This very transaction (time and top xid) has been read: whoever wrote the row that bears it is known without reading on. */

@@ -64,8 +64,7 @@ static void judge_delete(struct pass *p, const struct fold_table *t, struct net 
         struct vector seen = pass_seen_by(p->w, n);
         struct loser l = {.table = t, .net = n, .winner_known = true, .kind = CONFLICT_DELETE_ORIGIN_DIFFERS};
         switch (lww_decide(dot, p->w->dot, &seen, &p->a->regs)) {
-        case VERDICT_OVERWRITE:
-                return;
+        case VERDICT_OVERWRITE: return;
         case VERDICT_KEEP_MINE:
                 l.dot = p->w->dot;
                 l.winner = dot;
@@ -114,7 +113,11 @@ static enum status judge_put(struct pass *p, const struct fold_table *t, struct 
         if (s != ST_OK || older || dot.hlc.v != p->w->dot.hlc.v)
                 return s;
         pass_place(p, t, n, SQL_DELETE);
-        pass_lose(p, (struct loser){.table = t, .net = n, .dot = p->w->dot, .winner_known = true, .winner = killer,
+        pass_lose(p, (struct loser){.table = t,
+                                    .net = n,
+                                    .dot = p->w->dot,
+                                    .winner_known = true,
+                                    .winner = killer,
                                     .kind = CONFLICT_UPDATE_DELETED});
         return ST_OK;
 }
@@ -205,12 +208,9 @@ static enum status repair_item(struct repair *r, struct err *e)
         switch (r->item->kind) {
         case ITEM_EPOCH:
         case ITEM_PROGRESS:
-        case ITEM_MARKER:
-                return ST_OK;
-        case ITEM_BIG:
-                return inlog_reread(a->own_log, r->item->first_offset, r->item->offset, r->item->epoch, repair_group, r, e);
-        case ITEM_GROUP:
-                break;
+        case ITEM_MARKER: return ST_OK;
+        case ITEM_BIG: return inlog_reread(a->own_log, r->item->first_offset, r->item->offset, r->item->epoch, repair_group, r, e);
+        case ITEM_GROUP: break;
         }
         enum status s = wire_decode(r->item->msg.data, r->item->msg.len, &a->regs, &a->arena, &rec, e);
         return s == ST_OK ? repair_group(r, &rec.u.group, e) : s;
@@ -237,7 +237,8 @@ enum status own_process(struct applier *a, bool *moved, struct err *e)
                 return ST_OK;
         arena_reset(&a->arena);
         enum status s = ST_OK;
-        for (struct log_item *i = inlog_head(a->own_log); i && n < BATCH_ITEMS && bytes < BATCH_BYTES && s == ST_OK; i = i->next, n++) {
+        for (struct log_item *i = inlog_head(a->own_log); i && n < BATCH_ITEMS && bytes < BATCH_BYTES && s == ST_OK;
+             i = i->next, n++) {
                 bool alone = i->kind == ITEM_BIG;
                 if (alone && n)
                         break;

@@ -63,8 +63,8 @@ static void note(struct session *s, struct sent what)
         s->sent[s->nsent++] = what;
 }
 
-enum status session_send(struct session *s, struct stmt *stmt, const char *sql, int nparams, const struct pg_param *params, on_result *fn,
-                         void *arg, struct err *e)
+enum status session_send(struct session *s, struct stmt *stmt, const char *sql, int nparams, const struct pg_param *params,
+                         on_result *fn, void *arg, struct err *e)
 {
         if (!stmt->name[0]) {
                 uint32_t *types = mem_zalloc(sizeof *types * (size_t)(nparams + 1));

@@ -21,8 +21,8 @@ struct stmt {
 };
 
 /* Sends a statement; fn (may be NULL) gets its result at the next sync. sql and types are needed only while stmt is new. */
-MUSTCHECK enum status session_send(struct session *s, struct stmt *stmt, const char *sql, int nparams, const struct pg_param *params,
-                                   on_result *fn, void *arg, struct err *e);
+MUSTCHECK enum status session_send(struct session *s, struct stmt *stmt, const char *sql, int nparams,
+                                   const struct pg_param *params, on_result *fn, void *arg, struct err *e);
 /* The same without preparing it: for statements that are seldom the same. */
 MUSTCHECK enum status session_query(struct session *s, const char *sql, int nparams, const struct pg_param *params, on_result *fn,
                                     void *arg, struct err *e);
@@ -35,9 +35,9 @@ void session_rollback(struct session *s);
 MUSTCHECK enum status session_forget(struct session *s, struct err *e);
 
 /* Parameters in binary. */
-struct pg_param param_i64(uint8_t room[8], int64_t v);  /* bigint */
+struct pg_param param_i64(uint8_t room[8], int64_t v);      /* bigint */
 struct pg_param param_ts(uint8_t room[8], int64_t unix_us); /* timestamptz; INT64_MAX = infinity */
-struct pg_param param_xid(uint8_t room[4], uint32_t v); /* xid */
+struct pg_param param_xid(uint8_t room[4], uint32_t v);     /* xid */
 struct pg_param param_text(const char *s);
 
 /* One-dimensional arrays in PostgreSQL's binary format (src/backend/utils/adt/arrayfuncs.c, array_recv): begun with the element's type,

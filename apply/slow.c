@@ -136,9 +136,10 @@ static enum status standing_dot(struct pass *p, const struct fold_table *t, cons
         if (a->follower || below_h(a, st, seen.at[a->me.i]))
                 return ST_OK;
         if (st->ts_us == 0) /* its commit timestamp is gone, and it is not older than everything unstable */
-                return err_named(e, ST_DATA, "timestamp_gone",
-                                 "table %s: the commit timestamp of xid %u is gone (VACUUM FREEZE) while older versions are not stable yet",
-                                 t->map.target->name, st->xmin);
+                return err_named(
+                        e, ST_DATA, "timestamp_gone",
+                        "table %s: the commit timestamp of xid %u is gone (VACUUM FREEZE) while older versions are not stable yet",
+                        t->map.target->name, st->xmin);
         return own_dot(a, st->ts_us, st->xmin, t->rel, n, dot, dominated, e);
 }
 
@@ -162,8 +163,7 @@ enum status pass_decide(struct pass *p, const struct fold_table *t, struct net *
                 return s;
         *v = dominated ? VERDICT_OVERWRITE : lww_decide(dot, p->w->dot, &seen, &p->a->regs);
         switch (*v) {
-        case VERDICT_OVERWRITE:
-                break;
+        case VERDICT_OVERWRITE: break;
         case VERDICT_KEEP_MINE:
                 l.winner = dot;
                 pass_lose(p, l);
@@ -194,10 +194,11 @@ static enum status put_absent(struct pass *p, const struct fold_table *t, struct
                 return ST_OK;
         }
         if (!whole(t->rel, n->row))
-                return err_named(e, ST_DATA, "row_refused",
-                                 "table %s: the row to be updated is not here and the update does not carry all of it (TOAST); the regions "
-                                 "differ: pangea verify names the rows",
-                                 t->map.target->name);
+                return err_named(
+                        e, ST_DATA, "row_refused",
+                        "table %s: the row to be updated is not here and the update does not carry all of it (TOAST); the regions "
+                        "differ: pangea verify names the rows",
+                        t->map.target->name);
         n->key = n->row;
         pass_place(p, t, n, SQL_PUT_ABSENT);
         return ST_OK;
@@ -237,8 +238,8 @@ static enum status check_touched(const struct pass *p, struct err *e)
 {
         for (const struct run *r = p->runs; r; r = r->next)
                 if (r->touched != (int64_t)r->n)
-                        return err_set(e, ST_RETRY, "table %s: %" PRId64 " of %u rows were there to be written", r->table->map.target->name,
-                                       r->touched, r->n);
+                        return err_set(e, ST_RETRY, "table %s: %" PRId64 " of %u rows were there to be written",
+                                       r->table->map.target->name, r->touched, r->n);
         return ST_OK;
 }
 
@@ -262,4 +263,3 @@ enum status pass_slow(struct pass *p, struct err *e)
                 s = pass_send_runs(p, false, e);
         return s == ST_OK ? check_touched(p, e) : s;
 }
-

@@ -115,7 +115,8 @@ static void put_unnest(struct builder *w, bool ordinal)
 {
         buf_put_str(&w->sql, " FROM ROWS FROM (");
         for (uint16_t i = 0; i < w->nsrc; i++)
-                buf_printf(&w->sql, "%spg_catalog.unnest($%u::pg_catalog.%s[])", i ? ", " : "", i + 1u, binaries[w->src[i].type].name);
+                buf_printf(&w->sql, "%spg_catalog.unnest($%u::pg_catalog.%s[])", i ? ", " : "", i + 1u,
+                           binaries[w->src[i].type].name);
         buf_printf(&w->sql, ")%s AS s(", ordinal ? " WITH ORDINALITY" : "");
         for (uint16_t i = 0; i < w->nsrc; i++)
                 buf_printf(&w->sql, "%sc%u", i ? ", " : "", i);
@@ -193,11 +194,11 @@ static void put_sets(struct builder *w, bool excluded)
 /* What a locked row's xmin says; the hole is the number of the parameter S.  The timestamp and its origin are asked in the select list, not
  * in a LATERAL join: when the lock had to wait, PostgreSQL evaluates the select list anew for the row as it is now, but joins it with the
  * function's result for the row as it was. */
-#define LOCK_COLUMNS \
-        "t.xmin::text::pg_catalog.int8," \
+#define LOCK_COLUMNS                                                                                                                           \
+        "t.xmin::text::pg_catalog.int8,"                                                                                                       \
         " (SELECT (EXTRACT(EPOCH FROM c.timestamp) * 1000000)::pg_catalog.int8 FROM pg_catalog.pg_xact_commit_timestamp_origin(t.xmin) AS c)," \
-        " (SELECT COALESCE(c.roident, 0)::pg_catalog.int8 FROM pg_catalog.pg_xact_commit_timestamp_origin(t.xmin) AS c)," \
-        " COALESCE(t.xmin = pg_catalog.pg_current_xact_id_if_assigned()::pg_catalog.xid, false)," \
+        " (SELECT COALESCE(c.roident, 0)::pg_catalog.int8 FROM pg_catalog.pg_xact_commit_timestamp_origin(t.xmin) AS c),"                      \
+        " COALESCE(t.xmin = pg_catalog.pg_current_xact_id_if_assigned()::pg_catalog.xid, false),"                                              \
         " COALESCE(pg_catalog.age(t.xmin) > pg_catalog.age($%u) OR pg_catalog.age(t.xmin) < 0, false)"
 
 static void put_lock(struct builder *w)
@@ -217,9 +218,7 @@ static void write_sql(struct builder *w, const struct sql_origins *o)
         const char *where = " WHERE ";
         switch (w->b->kind) {
         case SQL_INSERT:
-        case SQL_PUT_ABSENT:
-                put_insert(w);
-                return;
+        case SQL_PUT_ABSENT: put_insert(w); return;
         case SQL_UPSERT:
                 put_insert(w);
                 if (w->t->fixed)
@@ -241,9 +240,7 @@ static void write_sql(struct builder *w, const struct sql_origins *o)
                 put_key_match(w);
                 where = " AND ";
                 break;
-        case SQL_LOCK:
-                put_lock(w);
-                return;
+        case SQL_LOCK: put_lock(w); return;
         }
         if (w->b->guard) {
                 buf_put_str(&w->sql, where);
@@ -347,8 +344,8 @@ static int guard_params(struct pg_param *p, struct guard_room *room, const struc
         return n;
 }
 
-static enum status send_built(struct session *s, const struct sql_origins *o, struct builder *w, struct stmt *st, on_result *fn, void *arg,
-                              struct err *e)
+static enum status send_built(struct session *s, const struct sql_origins *o, struct builder *w, struct stmt *st, on_result *fn,
+                              void *arg, struct err *e)
 {
         struct buf data;
         struct guard_room room = {.xid = {{0}}};
@@ -361,7 +358,9 @@ static enum status send_built(struct session *s, const struct sql_origins *o, st
                 at[i + 1] = data.len;
         }
         for (uint16_t i = 0; i < n && !data.full; i++)
-                p[i] = (struct pg_param){.data = data.data + at[i], .len = (int)(at[i + 1] - at[i]), .binary = true,
+                p[i] = (struct pg_param){.data = data.data + at[i],
+                                         .len = (int)(at[i + 1] - at[i]),
+                                         .binary = true,
                                          .type = binaries[w->src[i].type].array};
         int np = n;
         if (w->b->kind == SQL_LOCK)
@@ -370,15 +369,17 @@ static enum status send_built(struct session *s, const struct sql_origins *o, st
                 np += guard_params(p + n, &room, w->b->guard, o);
         if (!st->name[0])
                 write_sql(w, o);
-        enum status rc = data.full ? err_named(e, ST_DATA, "row_refused", "table %s: the rows of a group need more than 1 GB", w->t->name)
-                                   : session_send(s, st, w->sql.len ? buf_cstr(&w->sql) : "", np, p, fn, arg, e);
+        enum status rc =
+                data.full ? err_named(e, ST_DATA, "row_refused", "table %s: the rows of a group need more than 1 GB", w->t->name)
+                          : session_send(s, st, w->sql.len ? buf_cstr(&w->sql) : "", np, p, fn, arg, e);
         buf_release(&data);
         free(at);
         free(p);
         return rc;
 }
 
-enum status sql_send(struct session *s, const struct sql_origins *o, const struct sql_batch *b, on_result *fn, void *arg, struct err *e)
+enum status sql_send(struct session *s, const struct sql_origins *o, const struct sql_batch *b, on_result *fn, void *arg,
+                     struct err *e)
 {
         const struct relation *rel = b->table->rel;
         struct builder w = {.b = b, .t = b->table->map.target};
@@ -412,12 +413,15 @@ enum status sql_send_truncate(struct session *s, const struct sql_origins *o, co
         return rc;
 }
 
-enum status sql_send_lock_all(struct session *s, const char *qualified, const struct sql_guard *g, on_result *fn, void *arg, struct err *e)
+enum status sql_send_lock_all(struct session *s, const char *qualified, const struct sql_guard *g, on_result *fn, void *arg,
+                              struct err *e)
 {
         struct buf sql;
         uint8_t room[4];
         buf_init(&sql, 0);
-        buf_printf(&sql, "SELECT 0, " LOCK_COLUMNS ", pg_catalog.to_jsonb(t), t.tableoid, t.ctid FROM %s AS t FOR NO KEY UPDATE OF t", 1u, qualified);
+        buf_printf(&sql,
+                   "SELECT 0, " LOCK_COLUMNS ", pg_catalog.to_jsonb(t), t.tableoid, t.ctid FROM %s AS t FOR NO KEY UPDATE OF t", 1u,
+                   qualified);
         struct pg_param p = xid_or_null(room, g->stable_xid);
         enum status rc = session_query(s, buf_cstr(&sql), 1, &p, fn, arg, e);
         buf_release(&sql);
@@ -440,7 +444,8 @@ static struct pg_param text_param(const struct value *v, enum binary_type type, 
         return p;
 }
 
-enum status sql_send_keyless(struct session *s, const struct mapping *m, const struct change *c, on_result *fn, void *arg, struct err *e)
+enum status sql_send_keyless(struct session *s, const struct mapping *m, const struct change *c, on_result *fn, void *arg,
+                             struct err *e)
 {
         const struct relation *rel = c->rel;
         const struct target *t = m->target;
@@ -453,7 +458,8 @@ enum status sql_send_keyless(struct session *s, const struct mapping *m, const s
         for (int half = !update; half < 2; half++) { /* 0: the new row, 1: the old one */
                 const struct value *row = half ? c->old : c->row;
                 if (half)
-                        buf_printf(&sql, " WHERE (t.tableoid, t.ctid) = (SELECT x.tableoid, x.ctid FROM %s AS x WHERE ", t->qualified);
+                        buf_printf(&sql, " WHERE (t.tableoid, t.ctid) = (SELECT x.tableoid, x.ctid FROM %s AS x WHERE ",
+                                   t->qualified);
                 bool any = false;
                 for (uint16_t i = 0; i < rel->ncols; i++) {
                         if (m->to[i] < 0 || row[i].kind == VALUE_UNSENT)
@@ -463,8 +469,8 @@ enum status sql_send_keyless(struct session *s, const struct mapping *m, const s
                         p[n] = text_param(&row[i], binary_type_of(rel->cols[i].type), &rooms[n]);
                         n++;
                         if (half)
-                                buf_printf(&sql, "%sx.%s::pg_catalog.text IS NOT DISTINCT FROM $%d::%s::pg_catalog.text", any ? " AND " : "",
-                                           col->ident, n, col->type);
+                                buf_printf(&sql, "%sx.%s::pg_catalog.text IS NOT DISTINCT FROM $%d::%s::pg_catalog.text",
+                                           any ? " AND " : "", col->ident, n, col->type);
                         else
                                 buf_printf(&sql, "%s%s = $%d::%s", any ? ", " : "", col->ident, n, col->type);
                         any = true;

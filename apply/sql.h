@@ -21,7 +21,7 @@ enum sql_kind {
         SQL_PUT_ABSENT, /* INSERT .. ON CONFLICT (key) DO NOTHING */
         SQL_UPDATE,
         SQL_DELETE,
-        SQL_LOCK,       /* the rows of these keys, locked in key order, with what their xmin says */
+        SQL_LOCK, /* the rows of these keys, locked in key order, with what their xmin says */
 };
 
 /* Origins of this region's database: local id of each region's replication origin. */
@@ -33,9 +33,9 @@ struct sql_origins {
 
 /* What the guard compares with. */
 struct sql_guard {
-        uint32_t stable_xid;         /* S */
-        uint32_t h_xid;              /* H, 0 = none: no local row is known to be covered */
-        int64_t ts[MAX_REGIONS];     /* per region: highest HLC that is covered, Unix microseconds; INT64_MAX = all */
+        uint32_t stable_xid;     /* S */
+        uint32_t h_xid;          /* H, 0 = none: no local row is known to be covered */
+        int64_t ts[MAX_REGIONS]; /* per region: highest HLC that is covered, Unix microseconds; INT64_MAX = all */
 };
 
 /* Columns of the locked rows, in order. */
@@ -56,10 +56,10 @@ MUSTCHECK enum status sql_send(struct session *s, const struct sql_origins *o, c
 struct stmt *target_stmt(struct target *t, const void *shape, size_t len);
 /* The statements of a TRUNCATE: delete what the guard lets through; lock the rest (columns of enum lock_column, then tableoid and ctid);
  * qualified is the table or the leaf. They are sent without being prepared. */
-MUSTCHECK enum status sql_send_truncate(struct session *s, const struct sql_origins *o, const char *qualified, const struct sql_guard *g,
-                                        on_result *fn, void *arg, struct err *e);
-MUSTCHECK enum status sql_send_lock_all(struct session *s, const char *qualified, const struct sql_guard *g, on_result *fn, void *arg,
-                                        struct err *e);
+MUSTCHECK enum status sql_send_truncate(struct session *s, const struct sql_origins *o, const char *qualified,
+                                        const struct sql_guard *g, on_result *fn, void *arg, struct err *e);
+MUSTCHECK enum status sql_send_lock_all(struct session *s, const char *qualified, const struct sql_guard *g, on_result *fn,
+                                        void *arg, struct err *e);
 /* One update or delete of a table without a key: the first row that equals the old one. */
 MUSTCHECK enum status sql_send_keyless(struct session *s, const struct mapping *m, const struct change *c, on_result *fn, void *arg,
                                        struct err *e);

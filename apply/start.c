@@ -41,12 +41,13 @@ static enum status check_meta(struct applier *a, struct err *e)
                                 " current_database() FROM pangea.meta",
                                 &r, e);
         if (s != ST_OK && (strcmp(e->sqlstate, "42P01") == 0 || strcmp(e->sqlstate, "3F000") == 0))
-                return err_named(e, ST_FATAL, "not_initialized", "region %s: its database has no schema pangea; run pangea init --region %s", me,
-                                 me);
+                return err_named(e, ST_FATAL, "not_initialized",
+                                 "region %s: its database has no schema pangea; run pangea init --region %s", me, me);
         if (s != ST_OK)
                 return s;
         if (pgres_rows(r) != 1)
-                s = err_named(e, ST_FATAL, "not_initialized", "region %s: pangea.meta is empty; run pangea init --region %s", me, me);
+                s = err_named(e, ST_FATAL, "not_initialized", "region %s: pangea.meta is empty; run pangea init --region %s", me,
+                              me);
         else if (strcmp(pgres_text(r, 0, 0), a->topo->cluster) != 0 || strcmp(pgres_text(r, 0, 1), me) != 0)
                 s = err_named(e, ST_FATAL, "system_changed",
                               "region %s: database %s belongs to region %s of cluster %s; correct the conninfo in the topology", me,
@@ -78,13 +79,15 @@ static enum status only_one(struct applier *a, struct err *e)
         if (s != ST_OK || got)
                 return s;
         struct pgres *r = NULL;
-        s = pg_query(a->side,
-                     "SELECT l.pid FROM pg_catalog.pg_locks l WHERE l.locktype = 'advisory' AND l.granted AND l.database = (SELECT oid FROM "
-                     "pg_catalog.pg_database WHERE datname = pg_catalog.current_database()) AND (l.classid::int8 << 32 | l.objid::int8) = " LOCK_KEY,
-                     1, &p, false, &r, e);
+        s = pg_query(
+                a->side,
+                "SELECT l.pid FROM pg_catalog.pg_locks l WHERE l.locktype = 'advisory' AND l.granted AND l.database = (SELECT oid FROM "
+                "pg_catalog.pg_database WHERE datname = pg_catalog.current_database()) AND (l.classid::int8 << 32 | l.objid::int8) = " LOCK_KEY,
+                1, &p, false, &r, e);
         int64_t pid = s == ST_OK && pgres_rows(r) ? pgres_i64(r, 0, 0) : 0;
         pgres_free(r);
-        return err_set(e, ST_RETRY, "another apply agent of this region works already (PostgreSQL backend pid %" PRId64 "); stop one of them",
+        return err_set(e, ST_RETRY,
+                       "another apply agent of this region works already (PostgreSQL backend pid %" PRId64 "); stop one of them",
                        pid);
 }
 
@@ -99,7 +102,8 @@ static enum status read_origins(struct applier *a, struct err *e)
                         if (strcmp(pgres_text(r, k, 1), name) == 0)
                                 a->origins.roident[i] = (uint32_t)pgres_i64(r, k, 0);
                 if (!a->origins.roident[i])
-                        s = err_named(e, ST_FATAL, "not_initialized", "replication origin %s does not exist; run pangea init --region %s", name,
+                        s = err_named(e, ST_FATAL, "not_initialized",
+                                      "replication origin %s does not exist; run pangea init --region %s", name,
                                       regset_name(&a->topo->names, a->me));
         }
         pgres_free(r);
@@ -121,17 +125,19 @@ static enum status check_progress(struct applier *a, region_id r, lsn_t position
                 lsn_parse(pgres_text(res, 0, 0), &progress);
         pgres_free(res);
         if (s == ST_OK && progress.v != position.v)
-                return err_named(e, ST_DATA, "position_mismatch",
-                                 "origin %s: pangea.position says %s, PostgreSQL's replication origin %s says otherwise: one of them was "
-                                 "changed by hand or by another tool; set the region up again from a copy (pangea deinit, copy, pangea init)",
-                                 regset_name(&a->regs, r), lsn_str(have, position), name);
+                return err_named(
+                        e, ST_DATA, "position_mismatch",
+                        "origin %s: pangea.position says %s, PostgreSQL's replication origin %s says otherwise: one of them was "
+                        "changed by hand or by another tool; set the region up again from a copy (pangea deinit, copy, pangea init)",
+                        regset_name(&a->regs, r), lsn_str(have, position), name);
         return s;
 }
 
 static enum status read_positions(struct applier *a, struct log_position at[MAX_REGIONS], struct err *e)
 {
         struct pgres *r = NULL;
-        enum status s = pg_exec(a->side, "SELECT origin, incarnation, epoch, seq, hlc, lsn, kafka_offset FROM pangea.position", &r, e);
+        enum status s =
+                pg_exec(a->side, "SELECT origin, incarnation, epoch, seq, hlc, lsn, kafka_offset FROM pangea.position", &r, e);
         for (unsigned i = 0; i < MAX_REGIONS; i++)
                 at[i] = (struct log_position){.offset = {-1}};
         for (int k = 0; s == ST_OK && k < pgres_rows(r); k++) {
@@ -172,7 +178,12 @@ static enum status open_log(struct applier *a, region_id r, const struct log_pos
         snprintf(client, sizeof client, "pangea-%s-%s-apply", a->topo->cluster, regset_name(&a->topo->names, a->me));
         conf.client_id = client;
         topology_topic(a->topo, r, topic, sizeof topic);
-        struct inlog_opts o = {.conf = &conf, .topic = topic, .region = r, .regs = &a->regs, .from = *from, .wake_fd = a->wake_write,
+        struct inlog_opts o = {.conf = &conf,
+                               .topic = topic,
+                               .region = r,
+                               .regs = &a->regs,
+                               .from = *from,
+                               .wake_fd = a->wake_write,
                                .max_bytes = r.i == a->me.i ? OWN_QUEUE : PEER_QUEUE};
         if (r.i == a->me.i) {
                 o.note = note_own;

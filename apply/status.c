@@ -57,7 +57,8 @@ static void put_why(json_t *o, const struct err *why)
 static json_t *origin_json(struct applier *a, struct origin *o)
 {
         int64_t wall = clock_wall_us();
-        koffset_t end = o->log ? inlog_end_offset(o->log) : (koffset_t){-1}, read = o->log ? inlog_read_offset(o->log) : (koffset_t){-1};
+        koffset_t end = o->log ? inlog_end_offset(o->log) : (koffset_t){-1},
+                  read = o->log ? inlog_read_offset(o->log) : (koffset_t){-1};
         json_int_t behind = end.v >= 0 && read.v >= 0 ? (json_int_t)(end.v - 1 - read.v) + (json_int_t)inlog_queued(o->log) : 0;
         enum agent_state state = o->state;
         if (state == STATE_RUNNING && (!o->heartbeat_us || clock_mono_us() - o->moved_at > PROOF_US))

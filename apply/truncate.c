@@ -157,8 +157,9 @@ enum status pass_keyless(struct pass *p, struct err *e)
                 s = session_sync(p->a->db, p, e);
         p->w->rows++;
         if (s == ST_OK && touched != 1)
-                return err_named(e, ST_DATA, "row_refused",
-                                 "table %s: no row equals the one that region %s changed; the regions differ: pangea verify names the rows",
-                                 p->seg->map.target->name, regset_name(&p->a->regs, p->w->dot.region));
+                return err_named(
+                        e, ST_DATA, "row_refused",
+                        "table %s: no row equals the one that region %s changed; the regions differ: pangea verify names the rows",
+                        p->seg->map.target->name, regset_name(&p->a->regs, p->w->dot.region));
         return s;
 }

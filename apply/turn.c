@@ -8,9 +8,9 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-#define TURN_US 20000          /* one origin's share of a turn */
+#define TURN_US 20000 /* one origin's share of a turn */
 #define BACKOFF_MAX_US 1000000
-#define MEND_US 2000000        /* how often a waiting origin looks whether it was mended */
+#define MEND_US 2000000 /* how often a waiting origin looks whether it was mended */
 #define SAY_AFTER_TRIES 20
 
 void origin_state(struct applier *a, struct origin *o, enum agent_state state, const struct err *why)
@@ -25,8 +25,9 @@ void origin_state(struct applier *a, struct origin *o, enum agent_state state, c
                 o->why = *why;
         else
                 err_clear(&o->why);
-        log_event(state == STATE_STOPPED || state == STATE_WAITING ? LOG_WARN : LOG_INFO, "apply.origin", "origin=%s\tstate=%s\terror=%s\twhy=%s",
-                  regset_name(&a->regs, o->id), state_name(state), o->why.name, o->why.msg);
+        log_event(state == STATE_STOPPED || state == STATE_WAITING ? LOG_WARN : LOG_INFO, "apply.origin",
+                  "origin=%s\tstate=%s\terror=%s\twhy=%s", regset_name(&a->regs, o->id), state_name(state), o->why.name,
+                  o->why.msg);
 }
 
 /* Half to all of the exponential back-off, so that two that collided do not collide again. */
@@ -96,8 +97,8 @@ static enum status not_applied(struct applier *a, struct origin *o, enum status 
                 o->retry_at = clock_mono_us() + backoff(o->tries);
                 if (o->tries == SAY_AFTER_TRIES)
                         origin_state(a, o, STATE_WAITING, e);
-                log_event(LOG_DEBUG, "apply.retry", "origin=%s\ttries=%u\tsqlstate=%s\twhy=%s", regset_name(&a->regs, o->id), o->tries,
-                          e->sqlstate, e->msg);
+                log_event(LOG_DEBUG, "apply.retry", "origin=%s\ttries=%u\tsqlstate=%s\twhy=%s", regset_name(&a->regs, o->id),
+                          o->tries, e->sqlstate, e->msg);
                 return ST_OK;
         case ST_DATA: {
                 struct err why = *e;
@@ -112,8 +113,7 @@ static enum status not_applied(struct applier *a, struct origin *o, enum status 
         case ST_OK:
         case ST_CONFIG:
         case ST_FATAL:
-        case ST_STOP:
-                break;
+        case ST_STOP: break;
         }
         return s;
 }
@@ -125,11 +125,9 @@ static enum status apply_head(struct applier *a, struct origin *o, struct log_it
         switch (i->kind) {
         case ITEM_EPOCH:
         case ITEM_MARKER:
-        case ITEM_PROGRESS:
-                return ST_OK;
+        case ITEM_PROGRESS: return ST_OK;
         case ITEM_GROUP:
-        case ITEM_BIG:
-                break;
+        case ITEM_BIG: break;
         }
         return group_apply(a, o, i, e);
 }

@@ -103,13 +103,15 @@ static enum status fast(struct pass *p, struct err *e)
                         struct net *net = t->nets[n];
                         p->w->rows++;
                         if (!net->settled)
-                                pass_place(p, t, net, t->rel->nkeys && pass_replaces(p, t->map.target) ? SQL_LOCK : fast_kind(t, net));
+                                pass_place(p, t, net,
+                                           t->rel->nkeys && pass_replaces(p, t->map.target) ? SQL_LOCK : fast_kind(t, net));
                 }
         }
         enum status s = pass_send_runs(p, true, e);
         for (struct run *r = p->runs; s == ST_OK && r; r = r->next) {
                 r->fast_tried = r->kind != SQL_LOCK;
-                r->locked = r->kind == SQL_LOCK || (r->touched < (int64_t)r->n && !(r->kind == SQL_UPSERT && !r->table->map.target->multi));
+                r->locked = r->kind == SQL_LOCK ||
+                            (r->touched < (int64_t)r->n && !(r->kind == SQL_UPSERT && !r->table->map.target->multi));
                 for (uint32_t n = 0; !r->locked && n < r->n; n++)
                         r->nets[n]->settled = true;
         }

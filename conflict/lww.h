@@ -6,7 +6,7 @@
 #include "change/vector.h"
 
 enum verdict {
-        VERDICT_OVERWRITE,  /* the incoming version has seen the one that stands: no conflict, write it */
+        VERDICT_OVERWRITE,   /* the incoming version has seen the one that stands: no conflict, write it */
         VERDICT_TAKE_THEIRS, /* concurrent, the incoming one is greater: write it, record the one that stood */
         VERDICT_KEEP_MINE,   /* concurrent, the one that stands is greater: write nothing, record the incoming one */
 };

@@ -21,10 +21,10 @@ struct invocation {
         const char *topology_file; /* --topology or PANGEA_TOPOLOGY; NULL when not given */
         const char *region;        /* --region or PANGEA_REGION; NULL when not given */
         bool json, watch, dry_run, keep_identity, print, yes;
-        const char *admin;         /* --admin CONNINFO */
-        const char *agent;         /* --agent capture|apply */
-        const char *tables;        /* --tables PATTERN[,PATTERN] of verify */
-        int timeout_s;             /* --timeout SECONDS, 0 = the command's default */
+        const char *admin;  /* --admin CONNINFO */
+        const char *agent;  /* --agent capture|apply */
+        const char *tables; /* --tables PATTERN[,PATTERN] of verify */
+        int timeout_s;      /* --timeout SECONDS, 0 = the command's default */
         int noperands;
         char **operands;
 };
