@@ -390,8 +390,10 @@ static void random_change(unsigned *seed, struct arena *a, struct row rows[KEYS]
                 c->old = model_row(a, key, r, false, false);
                 r->there = false;
         } else {
-                r->a = send_a ? (uint8_t)(rand_r(seed) % 10) : r->a;
-                r->b = send_b ? (uint8_t)(rand_r(seed) % 10) : r->b;
+                if (send_a)
+                        r->a = (uint8_t)(rand_r(seed) % 10);
+                if (send_b)
+                        r->b = (uint8_t)(rand_r(seed) % 10);
                 if (rand_r(seed) % 2 && !rows[to].there) {
                         c->old = model_row(a, key, r, false, false);
                         rows[to] = *r;
