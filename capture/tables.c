@@ -12,6 +12,7 @@ struct scan {
         struct arena *arena;
         struct pgres *res;
         char publication[64];
+        bool keep_identity;
         struct table_plan *plans;
         size_t n, cap;
 };
@@ -267,6 +268,20 @@ static void need_owner(struct table_view *v)
         v->plan->sets_full = false;
 }
 
+/* `init --keep-identity`: named, not set. */
+static void wait_for_identity(struct table_view *v)
+{
+        struct buf all;
+        buf_init(&all, 1u << 20);
+        for (size_t i = 0; i < v->nstatements; i++)
+                buf_printf(&all, "%s%s", i ? "; " : "", v->statements[i]);
+        view_waits(v, "it needs another REPLICA IDENTITY, and `pangea init --keep-identity` leaves that to you",
+                   arena_strdup(v->arena, buf_cstr(&all)));
+        buf_release(&all);
+        v->nstatements = 0;
+        v->plan->sets_full = false;
+}
+
 static enum status plan_sent(struct table_view *v, struct err *e)
 {
         enum status st = ST_OK;
@@ -281,6 +296,10 @@ static enum status plan_sent(struct table_view *v, struct err *e)
         v->leafwise = v->partitioned && (!view_bool(v, v->from, COL_KEY_PRIMARY) || v->filter.on);
         enum identity want = identity_wanted(v);
         plan_identity(v, want);
+        if (v->keep_identity && v->nstatements) {
+                wait_for_identity(v);
+                return ST_OK;
+        }
         plan_publication(v, want);
         v->plan->state = v->nstatements ? TABLE_TO_ADOPT : TABLE_PUBLISHED;
         return ST_OK;
@@ -319,6 +338,7 @@ static enum status plan_table(struct scan *s, int from, int to, struct err *e)
         bool sends = v.route && (route_writers(s->t, v.route) & me), gets = v.route && (v.route->to & me);
         if (!sends && !gets && !is_published(&v))
                 return ST_OK;
+        v.keep_identity = s->keep_identity;
         v.multi = v.route && topology_multi_writer(s->t, v.schema, v.name);
         v.plan = new_plan(s, v.schema, v.name);
         v.plan->partitioned = v.partitioned;
@@ -391,6 +411,21 @@ static enum status plan_literals(struct scan *s, struct err *e)
         return st;
 }
 
+static enum status read_keep_identity(struct scan *s, struct err *e)
+{
+        struct pgres *res = NULL;
+        enum status st =
+                pg_exec(s->c, "SELECT pg_catalog.has_table_privilege(pg_catalog.to_regclass('pangea.meta'), 'SELECT')", &res, e);
+        bool there = st == ST_OK && pgres_text(res, 0, 0)[0] == 't';
+        pgres_free(res);
+        res = NULL;
+        if (there)
+                st = pg_exec(s->c, "SELECT keep_identity FROM pangea.meta", &res, e);
+        s->keep_identity = there && st == ST_OK && pgres_rows(res) == 1 && pgres_text(res, 0, 0)[0] == 't';
+        pgres_free(res);
+        return st;
+}
+
 enum status tables_plan(struct pg *c, const struct topology *t, region_id me, struct arena *arena, struct table_plan **out,
                         size_t *n, struct err *e)
 {
@@ -401,6 +436,8 @@ enum status tables_plan(struct pg *c, const struct topology *t, region_id me, st
         struct pg_param p = PG_TEXT(s.publication);
         /* the catalog's functions have no row estimates: the planner expects millions and compiles for a second what runs in 5 ms */
         enum status st = pg_exec(c, "SET jit = off", NULL, e);
+        if (st == ST_OK)
+                st = read_keep_identity(&s, e);
         if (st == ST_OK)
                 st = pg_query(c, capture_tables_sql, 1, &p, false, &s.res, e);
         if (st != ST_OK)

@@ -51,7 +51,7 @@ struct table_view {
         int from, to;
         const char *publication, *schema, *name, *key; /* key: its index's oid, "" = none */
         const struct route *route;
-        bool multi, partitioned, leafwise;
+        bool multi, partitioned, leafwise, keep_identity;
         struct table_filter filter;
         struct table_plan *plan;
         const char **statements;

@@ -9,6 +9,7 @@
 #include "capture/agent.h"
 #include "capture/tables.h"
 #include "daemon/command.h"
+#include "daemon/first.h"
 #include "daemon/run.h"
 #include "postgres/pg.h"
 
@@ -50,8 +51,17 @@ static enum status check_meta(struct pg *c, const struct topology *t, const stru
         return st;
 }
 
+static enum status never_ran(struct pg *c, bool *first, struct err *e)
+{
+        struct pgres *res = NULL;
+        enum status st = pg_exec(c, "SELECT epoch = 0 FROM pangea.capture", &res, e);
+        *first = st == ST_OK && pgres_rows(res) == 1 && pgres_text(res, 0, 0)[0] == 't';
+        pgres_free(res);
+        return st;
+}
+
 /* What a person should be told at once. A server that does not answer is no reason not to start: the agents wait for it. */
-static int look_first(const struct topology *t, const struct region *r)
+static int look_first(const struct topology *t, const struct region *r, bool *first)
 {
         struct pg *c = NULL;
         struct err e;
@@ -64,6 +74,8 @@ static int look_first(const struct topology *t, const struct region *r)
                 st = check_meta(c, t, r, &e);
         if (st == ST_OK)
                 st = check_tables(c, t, r, &e);
+        if (st == ST_OK)
+                st = never_ran(c, first, &e);
         bool lost = c && pg_lost(c);
         pg_close(c);
         if (st == ST_OK || st == ST_RETRY || lost)
@@ -102,7 +114,10 @@ int cmd_run(struct invocation *in)
         log_setup(t->cluster, r->name, wanted_level(), !isatty(STDERR_FILENO));
         log_event(LOG_INFO, "run.started", "version=%s\trole=%s\tagent=%s\tpid=%d", PANGEA_VERSION, leader ? "leader" : "follower",
                   only ? in->agent : "all", (int)getpid());
-        code = look_first(t, r);
+        bool first = false;
+        code = look_first(t, r, &first);
+        if (code == EXIT_DONE && first && (capture || !leader || !only))
+                first_compare(t, r);
         if (code == EXIT_DONE) {
                 struct run_opts o = {.file = in->topology_file, .topology = t, .region = r};
                 o.capture = leader && (!only || capture) ? capture_run : NULL;

@@ -1,330 +1,27 @@
-#include <poll.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
-#include "base/clock.h"
-#include "base/map.h"
-#include "base/mem.h"
 #include "daemon/command.h"
 #include "daemon/verify.h"
 
 #define DEFAULT_TIMEOUT_S 60
-#define AGAIN_MS 200
-/* A key that differs, was not written for this long and is covered by the marks of two readings, differs for good. */
-#define SETTLED_US INT64_C(1500000)
 
-/* Everything of one invocation. Main thread only, but for the regions while verify_read runs. */
-struct verify {
-        const struct topology *topology;
-        size_t n; /* regions */
-        struct vregion *regions;
-        struct arena arena, readings[2]; /* the suspects of this reading and of the one before */
-        unsigned reading;
-        struct vplan *plan;
-        size_t nplan;
-        struct vanswer *answers;
-        bool *todo;
-        uint32_t **buckets;
-        size_t *nbuckets;
-        int64_t started_us, deadline_us;
-        int64_t read_us; /* when the newest reading began */
-        struct vwait wait;
-        struct vreport report;
-};
-
-/* ---- set-up ------------------------------------------------------------------------------------------------------------------------- */
-static void note(struct verify *v, const char *text)
+static void say(const char *note)
 {
-        json_array_append_new(v->report.notes, verify_text(text));
-        fprintf(stderr, "pangea: %s\n", text);
+        fprintf(stderr, "pangea: %s\n", note);
 }
 
-static void note_silent(struct verify *v, const struct vregion *r, const char *agent, int64_t age_ms, bool *noted)
+static int answer(const struct vreport *r, bool json)
 {
-        if (*noted)
-                return;
-        *noted = true;
-        char text[200], heard[64] = "never heard";
-        if (age_ms >= 0)
-                snprintf(heard, sizeof heard, "last heard %.1f s ago", (double)age_ms / 1000);
-        snprintf(text, sizeof text, "no %s daemon in %s (%s): what is there is compared as it is", agent, r->region->name, heard);
-        note(v, text);
-}
-
-static void note_daemons(struct verify *v)
-{
-        for (size_t r = 0; r < v->n; r++) {
-                struct vregion *x = &v->regions[r];
-                if (x->initialised && x->region->role == ROLE_LEADER && !x->capture_alive)
-                        note_silent(v, x, "capture", x->capture_age_ms, &x->capture_noted);
-                if (x->initialised && !x->apply_alive)
-                        note_silent(v, x, "apply", x->apply_age_ms, &x->apply_noted);
+        bool differ = false, moving = r->timed_out;
+        for (size_t i = 0; i < r->nplan; i++) {
+                differ = differ || r->answers[i].result == VERIFY_DIFFERENT;
+                moving = moving || r->answers[i].result == VERIFY_UNSETTLED;
         }
-}
-
-static enum status open_regions(struct verify *v, struct err *e)
-{
-        struct vcatalog catalogs[MAX_REGIONS];
-        for (size_t r = 0; r < v->topology->nregions; r++) {
-                v->n = r + 1;
-                if (verify_open(&v->regions[r], &v->topology->regions[r], e) != ST_OK ||
-                    verify_catalog(&v->regions[r], v->topology, &v->arena, &catalogs[r], e) != ST_OK)
-                        return e->code;
-        }
-        vplan_build(v->topology, catalogs, v->report.filter, &v->arena, &v->plan, &v->nplan);
-        for (size_t r = 0; r < v->n; r++) {
-                struct vregion *x = &v->regions[r];
-                char text[128];
-                x->plan = v->plan;
-                x->nplan = v->nplan;
-                if (!x->initialised) {
-                        snprintf(text, sizeof text, "region %s is not initialised: run `pangea init` there", x->region->name);
-                        note(v, text);
-                }
-        }
-        note_daemons(v);
-        v->answers = ARENA_ARRAY(&v->arena, struct vanswer, v->nplan);
-        v->todo = ARENA_ARRAY(&v->arena, bool, v->nplan);
-        v->buckets = ARENA_ARRAY(&v->arena, uint32_t *, v->nplan);
-        v->nbuckets = ARENA_ARRAY(&v->arena, size_t, v->nplan);
-        for (size_t i = 0; i < v->nplan; i++) {
-                v->todo[i] = !v->plan[i].skipped;
-                v->answers[i].result = v->plan[i].skipped ? VERIFY_SKIPPED : VERIFY_UNSETTLED;
-        }
-        return ST_OK;
-}
-
-/* ---- one reading -------------------------------------------------------------------------------------------------------------------- */
-static const char *bucket_of(const struct verify *v, size_t r, size_t i, uint32_t b)
-{
-        const char *s = v->regions[r].sums[i].buckets ? v->regions[r].sums[i].buckets[b] : NULL;
-        return s ? s : "";
-}
-
-/* The buckets that are not the same in all regions that have the table. */
-static void find_buckets(struct verify *v, size_t i, struct arena *a)
-{
-        const struct vplan *p = &v->plan[i];
-        size_t first = (size_t)__builtin_ctz(p->present);
-        v->buckets[i] = ARENA_ARRAY(a, uint32_t, UINT32_C(1) << p->bits);
-        v->nbuckets[i] = 0;
-        for (uint32_t b = 0; b < UINT32_C(1) << p->bits; b++) {
-                bool equal = true;
-                for (size_t r = first + 1; r < v->n && equal; r++)
-                        equal = !(p->present >> r & 1) || strcmp(bucket_of(v, first, i, b), bucket_of(v, r, i, b)) == 0;
-                if (!equal)
-                        v->buckets[i][v->nbuckets[i]++] = b;
-        }
-}
-
-/* Takes the totals over into the answer; true when all regions agree. */
-static bool take_totals(struct verify *v, size_t i, int64_t now_us)
-{
-        const struct vplan *p = &v->plan[i];
-        struct vanswer *x = &v->answers[i];
-        const char *first = NULL;
-        bool equal = true, rows = false;
-        uint64_t print = 0;
-        for (size_t r = 0; r < v->n; r++) {
-                if (!(p->present >> r & 1))
-                        continue;
-                x->total[r] = arena_strdup(&v->arena, v->regions[r].sums[i].total);
-                x->rows[r] = arena_strdup(&v->arena, v->regions[r].sums[i].rows);
-                first = first ? first : x->total[r];
-                equal = equal && strcmp(first, x->total[r]) == 0;
-                rows = rows || strcmp(x->rows[r], "0") != 0;
-                print = hash64(x->total[r], strlen(x->total[r]), print);
-        }
-        if (!x->read || print != x->print)
-                x->since_us = now_us;
-        x->print = print;
-        /* a table that a region lacks altogether counts as empty there */
-        return equal && (p->present == p->regions || !rows);
-}
-
-static void take_rows(struct verify *v, size_t i, int64_t now_us, struct arena *a)
-{
-        struct vanswer *x = &v->answers[i];
-        struct ventries all[MAX_REGIONS];
-        struct vsuspects now;
-        size_t n = 0;
-        bool whole = v->plan[i].present == v->plan[i].regions;
-        for (size_t r = 0; r < v->n; r++) {
-                if (!(v->plan[i].present >> r & 1))
-                        continue;
-                whole = whole && !v->regions[r].truncated[i];
-                all[n++] = v->regions[r].entries[i];
-        }
-        vdiff_find(all, n, now_us, a, &now);
-        if (x->followed)
-                vdiff_narrow(&x->suspects, &now);
-        x->suspects = now;
-        x->followed = whole;
-        if (whole && now.n == 0)
-                x->result = VERIFY_IDENTICAL; /* each key was equal in one reading or the other */
-}
-
-static enum status read_once(struct verify *v, struct err *e)
-{
-        struct arena *a = &v->readings[v->reading++ % 2];
-        int64_t now_us = v->read_us = clock_mono_us();
-        bool differ = false;
-        arena_reset(a);
-        for (size_t r = 0; r < v->n; r++)
-                v->regions[r].todo = v->todo;
-        if (verify_read_sums(v->regions, v->n, e) != ST_OK)
-                return e->code;
-        for (size_t i = 0; i < v->nplan; i++) {
-                v->nbuckets[i] = 0;
-                if (!v->todo[i])
-                        continue;
-                bool equal = take_totals(v, i, now_us);
-                v->answers[i].result = equal ? VERIFY_IDENTICAL : VERIFY_DIFFERENT;
-                v->todo[i] = !equal;
-                differ = differ || !equal;
-                if (!equal)
-                        find_buckets(v, i, a);
-        }
-        for (size_t r = 0; r < v->n; r++) {
-                v->regions[r].buckets = v->buckets;
-                v->regions[r].nbuckets = v->nbuckets;
-        }
-        if (differ && verify_read_rows(v->regions, v->n, e) != ST_OK)
-                return e->code;
-        for (size_t i = 0; i < v->nplan; i++) {
-                if (!v->todo[i])
-                        continue;
-                take_rows(v, i, now_us, a);
-                v->answers[i].read = true;
-                v->todo[i] = v->answers[i].result != VERIFY_IDENTICAL;
-        }
-        return ST_OK;
-}
-
-/* ---- until they agree --------------------------------------------------------------------------------------------------------------- */
-/* Does it differ in a way that a whole reading before the newest one has seen already, and nobody wrote since? */
-static bool settled(const struct vanswer *x, int64_t read_us)
-{
-        if (!x->followed)
-                return read_us - x->since_us >= SETTLED_US;
-        for (size_t s = 0; s < x->suspects.n; s++)
-                if (read_us - x->suspects.s[s].since_us >= SETTLED_US)
-                        return true;
-        return false;
-}
-
-/* Is there nothing left that another reading could tell? */
-static bool finished(const struct verify *v)
-{
-        bool moves = false;
-        for (size_t r = 0; r < v->n; r++)
-                moves = moves || v->regions[r].apply_alive;
-        for (size_t i = 0; i < v->nplan; i++)
-                if (v->todo[i] && !settled(&v->answers[i], v->read_us))
-                        return !moves;
-        return true;
-}
-
-/* The first keys of a table, those that differ for good before those that still move. */
-static enum status show_rows(struct verify *v, size_t i, struct err *e)
-{
-        const struct vsuspects *s = &v->answers[i].suspects;
-        const char *ids[VERIFY_SHOWN];
-        size_t n = 0;
-        for (size_t k = 0; k < s->n && n < VERIFY_SHOWN; k++)
-                if (v->read_us - s->s[k].since_us >= SETTLED_US)
-                        ids[n++] = s->s[k].id;
-        for (size_t k = 0; k < s->n && n < VERIFY_SHOWN; k++)
-                if (v->read_us - s->s[k].since_us < SETTLED_US)
-                        ids[n++] = s->s[k].id;
-        if (!n)
-                return ST_OK;
-        return verify_read_values(v->regions, v->n, &v->plan[i], ids, n, &v->answers[i].differences, e);
-}
-
-static enum status wait_for_all(struct verify *v, struct err *e)
-{
-        enum status s = verify_wait(v->regions, v->n, v->topology, v->deadline_us, &v->wait, e);
-        note_daemons(v);
-        if (s == ST_RETRY) {
-                v->report.timed_out = true;
-                v->report.why = v->wait.why;
-                return ST_OK;
-        }
-        v->report.waited = v->wait.pairs > 0;
-        return s;
-}
-
-static enum status verify_all(struct verify *v, struct err *e)
-{
-        for (;;) {
-                if (wait_for_all(v, e) != ST_OK || read_once(v, e) != ST_OK)
-                        return e->code;
-                bool last = finished(v);
-                if (!last && !v->report.timed_out && clock_mono_us() >= v->deadline_us) {
-                        v->report.timed_out = true;
-                        v->report.why =
-                                "rows that differ are still being written: stop the writers, or give more time with --timeout";
-                }
-                last = last || v->report.timed_out;
-                for (size_t i = 0; i < v->nplan && last; i++)
-                        if (v->todo[i] && show_rows(v, i, e) != ST_OK)
-                                return e->code;
-                if (verify_read_end(v->regions, v->n, e) != ST_OK)
-                        return e->code;
-                if (last)
-                        return ST_OK;
-                poll(NULL, 0, AGAIN_MS);
-        }
-}
-
-static void note_own(struct verify *v)
-{
-        for (size_t i = 0; i < v->nplan; i++) {
-                struct vplan *p = &v->plan[i];
-                size_t own = v->answers[i].suspects.own;
-                if (own)
-                        p->note = arena_printf(&v->arena,
-                                               "%s%s%zu row%s not compared: written in a region that does not send this table",
-                                               p->note ? p->note : "", p->note ? "; " : "", own, own == 1 ? "" : "s");
-        }
-}
-
-/* After a time-out a table that differs may still be on its way, unless nothing in it moved while the marks of two readings passed. */
-static int answer(struct verify *v, bool json)
-{
-        bool differ = false, moving = false, behind = v->report.why == v->wait.why;
-        for (size_t i = 0; i < v->nplan; i++) {
-                if (v->todo[i] && v->report.timed_out && (behind || !settled(&v->answers[i], v->read_us)))
-                        v->answers[i].result = VERIFY_UNSETTLED;
-                differ = differ || v->answers[i].result == VERIFY_DIFFERENT;
-                moving = moving || v->answers[i].result == VERIFY_UNSETTLED;
-        }
-        note_own(v);
-        v->report.topology = v->topology;
-        v->report.plan = v->plan;
-        v->report.nplan = v->nplan;
-        v->report.answers = v->answers;
-        v->report.seconds = (double)(clock_mono_us() - v->started_us) / 1e6;
         if (json)
-                verify_print_json(&v->report);
+                verify_print_json(r);
         else
-                verify_print_text(&v->report);
-        return differ ? EXIT_DIVERGED : moving || v->report.timed_out ? EXIT_TIMEOUT : EXIT_DONE;
-}
-
-static void release(struct verify *v)
-{
-        for (size_t i = 0; i < v->nplan && v->answers; i++)
-                json_decref(v->answers[i].differences);
-        for (size_t r = 0; r < v->n; r++)
-                verify_close(&v->regions[r]);
-        json_decref(v->report.notes);
-        arena_release(&v->arena);
-        arena_release(&v->readings[0]);
-        arena_release(&v->readings[1]);
-        free(v->regions);
+                verify_print_text(r);
+        return differ ? EXIT_DIVERGED : moving ? EXIT_TIMEOUT : EXIT_DONE;
 }
 
 int cmd_verify(struct invocation *in)
@@ -334,21 +31,16 @@ int cmd_verify(struct invocation *in)
         struct topology *t = invocation_topology(in, &code);
         if (!t)
                 return code;
-        struct verify v = {.topology = t, .started_us = clock_mono_us()};
-        v.deadline_us = v.started_us + INT64_C(1000000) * (in->timeout_s > 0 ? in->timeout_s : DEFAULT_TIMEOUT_S);
-        v.regions = mem_zalloc(sizeof *v.regions * t->nregions);
-        v.report.notes = json_array();
-        v.report.filter = in->tables;
-        arena_init(&v.arena);
-        arena_init(&v.readings[0]);
-        arena_init(&v.readings[1]);
-        if (open_regions(&v, &e) == ST_OK && verify_all(&v, &e) == ST_OK) {
-                code = answer(&v, in->json);
+        struct verify *v = verify_new(t, in->tables, in->timeout_s > 0 ? in->timeout_s : DEFAULT_TIMEOUT_S, say);
+        if (verify_connect(v, &e) == ST_OK && verify_compare(v, &e) == ST_OK) {
+                code = answer(verify_report(v), in->json);
         } else {
                 fprintf(stderr, "pangea: verify: %s\n", e.msg);
+                if (in->json)
+                        verify_print_failure(t, &e);
                 code = exit_code_of(&e);
         }
-        release(&v);
+        verify_free(v);
         topology_free(t);
         return code;
 }

@@ -43,6 +43,7 @@ const struct command command_table[] = {
          .line = "run a region's agents",
          .help = "Runs the capture agent (in a leader) and the apply agent of one region, until it is told to stop. It logs to stderr: text on a\n"
                  "terminal, JSON lines otherwise. PostgreSQL and Kafka may come and go meanwhile.\n"
+                 "The first run of a region compares the regions once, in the background, and logs the tables that differ (first.differs).\n"
                  "SIGTERM or SIGINT: finishes what is begun and exits 0 within drain_timeout; a second one leaves at once (nothing is lost).\n"
                  "SIGHUP: reads the topology again; one that is not valid is refused and the old one stays.",
          .options = WHERE | BIT(OPT_AGENT),

@@ -80,7 +80,7 @@ static void meta_sql(const struct init *i, lsn_t lsn, const char *xid, struct bu
         buf_printf(
                 out,
                 "INSERT INTO pangea.meta (schema_version, cluster, region, incarnation, system_id, database_name, base_lsn, publication, "
-                "base_xid, stable_xid) VALUES (%d, ",
+                "keep_identity, base_xid, stable_xid) VALUES (%d, ",
                 SCHEMA_VERSION);
         for (size_t k = 0; k < sizeof texts / sizeof *texts; k++) {
                 buf_put_str(out, between[k]);
@@ -98,9 +98,9 @@ static void meta_sql(const struct init *i, lsn_t lsn, const char *xid, struct bu
         }
         buf_printf(
                 out,
-                ", '%s', '%s') ON CONFLICT (one) DO UPDATE SET base_lsn = excluded.base_lsn, publication = excluded.publication, "
+                ", %s, '%s', '%s') ON CONFLICT (one) DO UPDATE SET base_lsn = excluded.base_lsn, publication = excluded.publication, "
                 "base_xid = excluded.base_xid, stable_xid = excluded.stable_xid",
-                xid, xid);
+                i->keep_identity ? "true" : "false", xid, xid);
 }
 
 static enum status write_positions(struct init *i, struct err *e)
@@ -193,11 +193,24 @@ static enum status checks(struct init *i, struct err *e)
         return st == ST_OK ? init_check_slot(i, e) : st;
 }
 
+/* Before the tables are looked at: the running daemon adopts tables by the same rule. */
+static enum status say_identity(struct init *i, struct err *e)
+{
+        if (!i->has_meta)
+                return ST_OK;
+        return init_sql(i,
+                        i->keep_identity ? "UPDATE pangea.meta SET keep_identity = true"
+                                         : "UPDATE pangea.meta SET keep_identity = false",
+                        e);
+}
+
 static enum status database_steps(struct init *i, struct err *e)
 {
         lsn_t lsn = {0};
         char xid[32] = "0";
         enum status st = make_schema(i, e);
+        if (st == ST_OK)
+                st = say_identity(i, e);
         if (st == ST_OK)
                 st = make_origins(i, e);
         if (st == ST_OK && i->leader)

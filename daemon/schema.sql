@@ -15,6 +15,7 @@ CREATE TABLE pangea.meta (
         base_lsn       pg_lsn NOT NULL,   -- the slot's consistent point (0/0 in a follower)
         publication    oid,               -- the one that was there when the slot was made (NULL in a follower)
         base_xid       xid8 NOT NULL,     -- rows written below it are common ground of all regions
+        keep_identity  bool NOT NULL,     -- `init --keep-identity`: no table gets another REPLICA IDENTITY
         stable_xid     xid8 NOT NULL,     -- rows written below it are stable; moved by the apply agent
         created        timestamptz NOT NULL DEFAULT now()
 );

@@ -3,8 +3,9 @@
  *   verify_wait   a mark in every leader's WAL, until the others have applied up to it
  *   verify_read   one REPEATABLE READ snapshot per region, one thread per region: sums per bucket, rows of differing buckets
  *   verify_diff   differing keys, and which of them stay different (pure)
+ *   verify_run    these, one after the other, until what differs is settled
  *   verify_print  the answer, for people and as JSON
- * Owner: cmd_verify.c; everything is in its arenas.  A struct vregion belongs to its thread while verify_read runs, else to main. */
+ * Owner: struct verify (verify_run.c), of cmd_verify.c and first.c; everything is in its arenas.  A struct vregion belongs to its thread while verify_read runs, else to main. */
 #ifndef PANGEA_DAEMON_VERIFY_H
 #define PANGEA_DAEMON_VERIFY_H
 
@@ -172,9 +173,26 @@ struct vreport {
         const char *filter; /* --tables, NULL = all */
         json_t *notes;      /* array of strings */
 };
+/* ---- one comparison ---- */
+struct verify;
+typedef void verify_say(const char *note);
+/* say hears each note at once. t and filter are borrowed. */
+struct verify *verify_new(const struct topology *t, const char *filter, int timeout_s, verify_say *say);
+void verify_free(struct verify *v);
+/* To every region. */
+MUSTCHECK enum status verify_connect(struct verify *v, struct err *e);
+struct vregion *verify_region(struct verify *v, region_id r);
+/* Until every region's daemons live; ST_RETRY when the time was out. */
+MUSTCHECK enum status verify_await_daemons(struct verify *v, struct err *e);
+MUSTCHECK enum status verify_compare(struct verify *v, struct err *e);
+/* After verify_compare; lives as long as v. */
+const struct vreport *verify_report(const struct verify *v);
+
 /* jansson's string, null when s is not UTF-8. */
 json_t *verify_text(const char *s);
 void verify_print_text(const struct vreport *r);
 void verify_print_json(const struct vreport *r);
+/* One JSON value also when there is no answer. */
+void verify_print_failure(const struct topology *t, const struct err *e);
 
 #endif

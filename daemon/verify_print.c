@@ -259,3 +259,12 @@ void verify_print_json(const struct vreport *r)
         puts("");
         json_decref(o);
 }
+
+void verify_print_failure(const struct topology *t, const struct err *e)
+{
+        json_t *o = json_pack("{s:s, s:s, s:s?, s:o}", "cluster", t->cluster, "result", "error", "error", *e->name ? e->name : NULL,
+                              "why", verify_text(e->msg));
+        json_dumpf(o, stdout, JSON_INDENT(2));
+        puts("");
+        json_decref(o);
+}

@@ -38,14 +38,26 @@ static const char alive_sql[] =
 #define ALIVE_MS 5000
 #define SESSIONLESS_US INT64_C(2000000)
 
+/* It may be initialised by now. */
+static enum status look_again(struct vregion *r, struct err *e)
+{
+        struct pgres *res = NULL;
+        enum status s = pg_exec(r->pg, "SELECT to_regclass('pangea.status') IS NOT NULL", &res, e);
+        r->initialised = s == ST_OK && pgres_text(res, 0, 0)[0] == 't';
+        pgres_free(res);
+        return s;
+}
+
 enum status verify_daemons(struct vregion *r, struct err *e)
 {
         struct pgres *res = NULL;
         int64_t now_us = clock_mono_us();
         r->capture_age_ms = r->apply_age_ms = -1;
-        if (!r->initialised)
+        enum status s = r->initialised ? ST_OK : look_again(r, e);
+        if (s == ST_OK && !r->initialised)
                 return ST_OK;
-        enum status s = pg_exec(r->pg, alive_sql, &res, e);
+        if (s == ST_OK)
+                s = pg_exec(r->pg, alive_sql, &res, e);
         for (int i = 0; s == ST_OK && i < pgres_rows(res); i++) {
                 bool capture = strcmp(pgres_text(res, i, 0), "capture") == 0;
                 *(capture ? &r->capture_age_ms : &r->apply_age_ms) = pgres_i64(res, i, 1);
