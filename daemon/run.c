@@ -147,8 +147,8 @@ static void reload(struct supervisor *s)
         int64_t drain_timeout_us = next ? next->drain_timeout_us : 0;
         topology_free(next);
         if (!all) {
-                for (size_t i = 0; i < s->njobs; i++)
-                        topology_free(copies[i]);
+                topology_free(copies[0]);
+                topology_free(copies[1]);
                 log_event(LOG_ERROR, "topology.kept", "why=the new one is refused, the old one stays\tfile=%s", s->opts->file);
                 return;
         }
