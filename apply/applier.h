@@ -42,11 +42,12 @@ struct origin {
         bool replace; /* the next try writes rows that swap unique values by delete and insert */
 };
 
+/* The transactions from xid on (up to the next entry's) applied groups that are stable when need is. */
 struct pending_xid {
-        struct dot dot;
-        fullxid_t xid; /* of the transaction that applied it */
+        struct vector need;
+        fullxid_t xid;
 };
-#define PENDING_XIDS 4096
+#define PENDING_XIDS 1024
 
 struct follower;
 struct applier {

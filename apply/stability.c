@@ -32,17 +32,20 @@ void own_mark_add(struct applier *a, const struct log_item *i)
                                                                  .offset = i->offset};
 }
 
-/* Which xid applied which group: until it is stable. A full list keeps every second one, with the later dot: later is on the safe side. */
+/* Which xid applied which group: until it is stable. A full list makes one entry of two: the older xid, what both need. */
 void stability_note(struct applier *a, struct dot dot, fullxid_t xid)
 {
         if (a->npending == PENDING_XIDS) {
                 for (size_t k = 0; k < PENDING_XIDS / 2; k++) {
-                        a->pending[k].xid = a->pending[2 * k].xid;
-                        a->pending[k].dot = a->pending[2 * k + 1].dot;
+                        struct pending_xid both = a->pending[2 * k];
+                        vector_join(&both.need, &a->pending[2 * k + 1].need);
+                        a->pending[k] = both;
                 }
                 a->npending = PENDING_XIDS / 2;
         }
-        a->pending[a->npending++] = (struct pending_xid){.dot = dot, .xid = xid};
+        struct pending_xid *p = &a->pending[a->npending++];
+        *p = (struct pending_xid){.xid = xid};
+        p->need.at[dot.region.i] = dot.hlc;
 }
 
 /* S: every version written by an xid below it is stable. */
@@ -51,7 +54,7 @@ static void move_stable_xid(struct applier *a)
         size_t n = 0;
         if (!vector_le(&a->at_start, &a->stable))
                 return; /* xids of groups that were applied before this session began are not known */
-        while (n < a->npending && vector_covers(&a->stable, a->pending[n].dot))
+        while (n < a->npending && vector_le(&a->pending[n].need, &a->stable))
                 n++;
         fullxid_t s = n < a->npending ? a->pending[n].xid : n ? a->pending[n - 1].xid : a->start_xid;
         memmove(a->pending, a->pending + n, sizeof *a->pending * (a->npending - n));
