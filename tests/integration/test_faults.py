@@ -379,6 +379,7 @@ def crossing_updates(c):
                     errors.append(str(e))
                     stop.set()
                 cursor.execute("ROLLBACK")
+            stop.wait(0.02)
         connection.close()
 
     threads = [threading.Thread(target=write, args=(r, s)) for r in c for s in (1, 2, 3)]
