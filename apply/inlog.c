@@ -191,17 +191,9 @@ static bool gather_chunk(struct inlog *l, const struct group *g, koffset_t offse
         return true;
 }
 
-static void accept(struct inlog *l, struct kafka_msg *m, const struct record *r)
+/* Fills *i from the record; false: nothing to tell yet. */
+static bool fill_item(struct inlog *l, const struct record *r, struct log_item *i)
 {
-        bool replay = l->stored.v >= 0 && m->offset.v == l->stored.v;
-        struct log_item *i = MEM_NEW(struct log_item);
-        i->epoch = r->head.epoch;
-        i->seq = r->head.seq;
-        i->offset = i->first_offset = m->offset;
-        i->time_us = m->time_us;
-        i->replay = replay;
-        i->bytes = sizeof *i + m->len;
-        bool keep = true;
         switch (r->head.kind) {
         case RECORD_EPOCH:
                 i->kind = ITEM_EPOCH;
@@ -226,25 +218,52 @@ static void accept(struct inlog *l, struct kafka_msg *m, const struct record *r)
                 i->kind = ITEM_GROUP;
                 if (r->u.group.chunk == 0 && r->u.group.last)
                         l->big_first.v = -1;
-                else
-                        keep = gather_chunk(l, &r->u.group, m->offset, i) || replay;
-                if (keep)
-                        fill_group(i, r, l->region, l->note != NULL);
+                else if (!gather_chunk(l, &r->u.group, i->offset, i) && !i->replay)
+                        return false;
+                fill_group(i, r, l->region, l->note != NULL);
                 break;
         }
-        if (!keep) {
+        return true;
+}
+
+static void accept(struct inlog *l, struct kafka_msg *m, const struct record *r)
+{
+        struct log_item *i = MEM_NEW(struct log_item);
+        *i = (struct log_item){.epoch = r->head.epoch,
+                               .seq = r->head.seq,
+                               .offset = m->offset,
+                               .first_offset = m->offset,
+                               .time_us = m->time_us,
+                               .bytes = sizeof *i,
+                               .replay = l->stored.v >= 0 && m->offset.v == l->stored.v};
+        if (!fill_item(l, r, i)) {
                 log_item_free(i);
-        } else {
-                if (i->kind == ITEM_GROUP && l->note && l->bytes >= l->max_bytes)
-                        i->kind = ITEM_BIG; /* read again when its turn comes */
-                if (i->kind == ITEM_GROUP && !replay) {
-                        i->msg = *m;
-                        m->handle = NULL; /* taken */
-                } else {
-                        i->bytes = sizeof *i;
-                }
-                enqueue(l, i);
+                return;
         }
+        if (i->kind == ITEM_GROUP && l->note && l->bytes >= l->max_bytes)
+                i->kind = ITEM_BIG; /* read again when its turn comes */
+        if (i->kind == ITEM_GROUP && !i->replay) {
+                i->msg = *m;
+                i->bytes += m->len;
+                m->handle = NULL; /* taken */
+        }
+        enqueue(l, i);
+}
+
+static enum status in_sequence(struct inlog *l, const struct record_head *h, koffset_t offset, bool *take, struct err *e)
+{
+        if (h->seq <= l->at.seq)
+                return ST_OK; /* delivered twice */
+        if (h->seq != l->at.seq + 1)
+                return err_named(
+                        e, ST_DATA, "seq_gap",
+                        "topic %s offset %" PRId64 ": seq %" PRIu64 " follows %" PRIu64 ": records are missing (retention, a "
+                        "recreated topic, or a broker that lost acknowledged records); compare the regions with pangea verify, "
+                        "then set this one up again from a copy",
+                        l->topic, offset.v, h->seq, l->at.seq);
+        l->at.seq = h->seq;
+        *take = true;
+        return ST_OK;
 }
 
 /* Fencing and sequence: DESIGN 5.1. */
@@ -284,18 +303,7 @@ static enum status judge(struct inlog *l, const struct record *r, koffset_t offs
                 *take = true;
                 return ST_OK;
         }
-        if (h->seq <= l->at.seq)
-                return ST_OK; /* delivered twice */
-        if (h->seq != l->at.seq + 1)
-                return err_named(
-                        e, ST_DATA, "seq_gap",
-                        "topic %s offset %" PRId64 ": seq %" PRIu64 " follows %" PRIu64 ": records are missing (retention, a "
-                        "recreated topic, or a broker that lost acknowledged records); compare the regions with pangea verify, "
-                        "then set this one up again from a copy",
-                        l->topic, offset.v, h->seq, l->at.seq);
-        l->at.seq = h->seq;
-        *take = true;
-        return ST_OK;
+        return in_sequence(l, h, offset, take, e);
 }
 
 /* What the decoder found wrong, with its place. */
@@ -347,7 +355,7 @@ enum status inlog_pump(struct inlog *l, struct err *e)
 
 struct gather {
         struct buf whole; /* fragments of one row */
-        uint64_t epoch, newest;
+        uint64_t epoch, newest, seq;
         inlog_chunk *cb;
         void *ctx;
 };
@@ -383,6 +391,9 @@ static enum status chunk(struct inlog *l, struct gather *ga, struct arena *arena
         ga->newest = r.head.epoch > ga->newest ? r.head.epoch : ga->newest;
         if (r.head.kind != RECORD_GROUP || r.head.epoch != (ga->epoch ? ga->epoch : ga->newest))
                 return ST_OK; /* PROGRESS between chunks, a zombie's record */
+        if (r.head.seq <= ga->seq)
+                return ST_OK; /* delivered twice */
+        ga->seq = r.head.seq;
         if (r.u.group.frag)
                 return fragment(l, ga, arena, m->offset, &r.u.group, e);
         return ga->cb(ga->ctx, &r.u.group, e);

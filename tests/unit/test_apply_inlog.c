@@ -517,6 +517,8 @@ static void reading_again(void **state)
         } t[] = {
                 {"one group", "E1 G1 G2 G3", 2, 2, 1, ST_OK, "2 "},
                 {"the chunks of one, without what lies between", "E1 C1.0 P2 C3.1 E1 C4.2! G5", 1, 5, 1, ST_OK, "1 3 4 "},
+                {"what was delivered twice, once", "E1 C1.0 C2.1 C1.0 C2.1 C3.2!", 1, 5, 1, ST_OK, "1 2 3 "},
+                {"a fragment twice", "E1 F1.0/3 F2.1/3 F2.1/3 F3.2/3!", 1, 4, 1, ST_OK, "large "},
                 {"not what a zombie wrote", "E2 C1.0 e1:G2 e1:C2.1 C2.1!", 1, 4, 2, ST_OK, "1 2 "},
                 {"a search over all of it, each epoch to its end", "E1 G1 E2 e1:G2 G2 G3", 0, 5, 0, ST_OK, "1 2 3 "},
                 {"a row in fragments", "E1 F1.0/3 F2.1/3 P3 F4.2/3! G5", 1, 4, 1, ST_OK, "large "},
