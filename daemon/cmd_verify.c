@@ -31,7 +31,9 @@ int cmd_verify(struct invocation *in)
         struct topology *t = invocation_topology(in, &code);
         if (!t)
                 return code;
-        struct verify *v = verify_new(t, in->tables, in->timeout_s > 0 ? in->timeout_s : DEFAULT_TIMEOUT_S, say);
+        struct verify_opts o = {
+                .filter = in->tables, .timeout_s = in->timeout_s > 0 ? in->timeout_s : DEFAULT_TIMEOUT_S, .say = say};
+        struct verify *v = verify_new(t, &o);
         if (verify_connect(v, &e) == ST_OK && verify_compare(v, &e) == ST_OK) {
                 code = answer(verify_report(v), in->json);
         } else {

@@ -16,7 +16,10 @@
 #define AGAIN_MS 10000 /* a region that does not answer is asked again */
 #define WITHIN_S 600   /* for all daemons to come up */
 #define COMPARE_S 120
-#define KEYS_MAX 300 /* characters of keys in a log line */
+#define ROUNDS 3
+#define PAUSE_MS 2000
+#define LARGEST (INT64_C(64) << 20) /* bytes of a table that is compared in passing */
+#define KEYS_MAX 300                /* characters of keys in a log line */
 
 /* ---- what was found ------------------------------------------------------------------------------------------------------------------ */
 static void first_keys(const struct vanswer *x, char *out, size_t size)
@@ -35,12 +38,16 @@ static void first_keys(const struct vanswer *x, char *out, size_t size)
 
 static void tell(const struct vreport *r)
 {
-        size_t different = 0, moving = 0;
+        size_t different = 0, moving = 0, left_out = 0;
         for (size_t i = 0; i < r->nplan; i++) {
                 const struct vplan *p = &r->plan[i];
                 const struct vanswer *x = &r->answers[i];
                 char keys[KEYS_MAX];
                 moving += x->result == VERIFY_UNSETTLED;
+                left_out += x->result == VERIFY_SKIPPED;
+                if (x->result == VERIFY_SKIPPED)
+                        log_event(LOG_INFO, "first.left_out", "table=%s.%s\twhy=%s\ttodo=pangea verify", p->schema, p->name,
+                                  p->skipped);
                 if (x->result != VERIFY_DIFFERENT)
                         continue;
                 different++;
@@ -49,8 +56,9 @@ static void tell(const struct vreport *r)
                           "its rows are not the same in all regions: they were not equal when the regions were initialised",
                           "`pangea verify` shows the rows; correct them in one region, and the change goes to the others");
         }
-        log_event(different ? LOG_WARN : LOG_INFO, "first.compared", "tables=%zu\tdifferent=%zu\tstill_moving=%zu\tseconds=%.1f",
-                  r->nplan, different, moving, r->seconds);
+        log_event(different ? LOG_WARN : LOG_INFO, "first.compared",
+                  "tables=%zu\tdifferent=%zu\tstill_moving=%zu\tleft_out=%zu\tseconds=%.1f", r->nplan, different, moving, left_out,
+                  r->seconds);
 }
 
 /* ---- the child ----------------------------------------------------------------------------------------------------------------------- */
@@ -67,7 +75,8 @@ static enum status my_turn(struct verify *v, bool *mine, struct err *e)
 
 static enum status compare(const struct topology *t, struct err *e)
 {
-        struct verify *v = verify_new(t, NULL, COMPARE_S, NULL);
+        struct verify_opts o = {.timeout_s = COMPARE_S, .max_bytes = LARGEST, .max_rounds = ROUNDS, .pause_ms = PAUSE_MS};
+        struct verify *v = verify_new(t, &o);
         enum status st = verify_connect(v, e);
         if (st == ST_OK)
                 st = verify_compare(v, e);
@@ -81,7 +90,8 @@ static enum status compare(const struct topology *t, struct err *e)
 static enum status try_once(const struct topology *t, int64_t until, bool *done, struct err *e)
 {
         int64_t left_s = (until - clock_mono_us()) / 1000000;
-        struct verify *v = verify_new(t, NULL, left_s > 0 ? (int)left_s : 0, NULL);
+        struct verify_opts o = {.timeout_s = left_s > 0 ? (int)left_s : 0};
+        struct verify *v = verify_new(t, &o);
         bool mine = false;
         enum status st = verify_connect(v, e);
         if (st == ST_OK)

@@ -30,6 +30,7 @@ struct vtable {
         const char *schema, *name;
         bool partitioned, published;
         int64_t estimate; /* rows, roughly */
+        int64_t bytes;    /* with its partitions */
         size_t ncols;
         struct vcolumn *cols; /* sorted by name (bytes) */
 };
@@ -53,6 +54,7 @@ struct vplan {
         const char *skipped;     /* why it is not compared, NULL = it is */
         const char *note;        /* what the answer does not cover, NULL = nothing */
         unsigned bits;           /* 2^bits buckets */
+        int64_t bytes;           /* where it is largest */
 };
 
 /* Tables named by `filter` only ("public.*,shop.orders", NULL = all). */
@@ -176,8 +178,16 @@ struct vreport {
 /* ---- one comparison ---- */
 struct verify;
 typedef void verify_say(const char *note);
-/* say hears each note at once. t and filter are borrowed. */
-struct verify *verify_new(const struct topology *t, const char *filter, int timeout_s, verify_say *say);
+struct verify_opts {
+        const char *filter; /* tables, NULL = all; borrowed */
+        int timeout_s;
+        verify_say *say;     /* hears each note at once; may be NULL */
+        int64_t max_bytes;   /* larger tables are left out; 0 = none is */
+        unsigned max_rounds; /* readings; 0 = until the time is out */
+        int pause_ms;        /* between two readings; 0 = a little */
+};
+/* t is borrowed. */
+struct verify *verify_new(const struct topology *t, const struct verify_opts *o);
 void verify_free(struct verify *v);
 /* To every region. */
 MUSTCHECK enum status verify_connect(struct verify *v, struct err *e);

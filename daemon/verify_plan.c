@@ -144,6 +144,7 @@ static bool plan_table(const struct topology *t, const struct vcatalog *catalogs
                 p->present |= bit;
                 p->partitioned |= v->partitioned ? bit : 0;
                 estimate = v->estimate > estimate ? v->estimate : estimate;
+                p->bytes = v->bytes > p->bytes ? v->bytes : p->bytes;
                 if (!(writers & bit) && t->regions[r].role == ROLE_LEADER)
                         p->apart |= bit;
                 if ((writers & bit) && !v->published)

@@ -14,7 +14,9 @@ static const char catalog_sql[] =
         "  CASE WHEN array_position(k.cols, a.attnum) < k.n THEN array_position(k.cols, a.attnum) + 1 ELSE 0 END, "
         "  NOT EXISTS (SELECT FROM pg_publication p WHERE p.pubname = $1) OR EXISTS (SELECT FROM pg_publication p "
         "    JOIN pg_publication_rel pr ON pr.prpubid = p.oid WHERE p.pubname = $1 AND (pr.prrelid = c.oid OR (c.relkind = 'p' "
-        "    AND pr.prrelid IN (SELECT relid FROM pg_partition_tree(c.oid))))) "
+        "    AND pr.prrelid IN (SELECT relid FROM pg_partition_tree(c.oid))))), "
+        "  (SELECT coalesce(sum(pg_relation_size(s.relid)), 0) FROM (SELECT c.oid AS relid WHERE c.relkind = 'r' "
+        "    UNION ALL SELECT relid FROM pg_partition_tree(c.oid) WHERE c.relkind = 'p' AND isleaf) s) "
         "FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
         "JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' "
         "LEFT JOIN LATERAL (SELECT i.indkey::int2[] AS cols, i.indnkeyatts AS n FROM pg_index i JOIN pg_class ic ON ic.oid = i.indexrelid "
@@ -118,6 +120,7 @@ enum status verify_catalog(struct vregion *r, const struct topology *t, struct a
                         v->partitioned = strcmp(pgres_text(res, i, 2), "t") == 0;
                         v->estimate = pgres_i64(res, i, 3);
                         v->published = strcmp(pgres_text(res, i, 6), "t") == 0;
+                        v->bytes = pgres_i64(res, i, 7);
                         v->cols = &cols[i];
                 }
                 v->cols[v->ncols++] = (struct vcolumn){arena_strdup(a, pgres_text(res, i, 4)), (int)pgres_i64(res, i, 5)};

@@ -15,7 +15,7 @@
 #define SETTLED_US INT64_C(1500000)
 
 struct verify {
-        verify_say *say; /* NULL: notes are kept only */
+        struct verify_opts opts;
         const struct topology *topology;
         size_t n; /* regions */
         struct vregion *regions;
@@ -37,8 +37,8 @@ struct verify {
 static void note(struct verify *v, const char *text)
 {
         json_array_append_new(v->report.notes, verify_text(text));
-        if (v->say)
-                v->say(text);
+        if (v->opts.say)
+                v->opts.say(text);
 }
 
 static void note_silent(struct verify *v, const struct vregion *r, const char *agent, int64_t age_ms, bool *noted)
@@ -87,6 +87,8 @@ static enum status make_plan(struct verify *v, struct err *e)
         v->buckets = ARENA_ARRAY(&v->arena, uint32_t *, v->nplan);
         v->nbuckets = ARENA_ARRAY(&v->arena, size_t, v->nplan);
         for (size_t i = 0; i < v->nplan; i++) {
+                if (v->opts.max_bytes && v->plan[i].bytes > v->opts.max_bytes && !v->plan[i].skipped)
+                        v->plan[i].skipped = "too large to be compared in passing";
                 v->todo[i] = !v->plan[i].skipped;
                 v->answers[i].result = v->plan[i].skipped ? VERIFY_SKIPPED : VERIFY_UNSETTLED;
         }
@@ -256,11 +258,11 @@ static enum status wait_for_all(struct verify *v, struct err *e)
 
 static enum status verify_all(struct verify *v, struct err *e)
 {
-        for (;;) {
+        for (unsigned round = 1;; round++) {
                 if (wait_for_all(v, e) != ST_OK || read_once(v, e) != ST_OK)
                         return e->code;
                 bool last = finished(v);
-                if (!last && !v->report.timed_out && clock_mono_us() >= v->deadline_us) {
+                if (!last && !v->report.timed_out && (clock_mono_us() >= v->deadline_us || round == v->opts.max_rounds)) {
                         v->report.timed_out = true;
                         v->report.why =
                                 "rows that differ are still being written: stop the writers, or give more time with --timeout";
@@ -273,7 +275,7 @@ static enum status verify_all(struct verify *v, struct err *e)
                         return e->code;
                 if (last)
                         return ST_OK;
-                poll(NULL, 0, AGAIN_MS);
+                poll(NULL, 0, v->opts.pause_ms ? v->opts.pause_ms : AGAIN_MS);
         }
 }
 
@@ -304,16 +306,16 @@ static void settle_answers(struct verify *v)
 }
 
 /* ---- from outside --------------------------------------------------------------------------------------------------------------------- */
-struct verify *verify_new(const struct topology *t, const char *filter, int timeout_s, verify_say *say)
+struct verify *verify_new(const struct topology *t, const struct verify_opts *o)
 {
         struct verify *v = MEM_NEW(struct verify);
         v->topology = v->report.topology = t;
-        v->say = say;
+        v->opts = *o;
         v->started_us = clock_mono_us();
-        v->deadline_us = v->started_us + INT64_C(1000000) * timeout_s;
+        v->deadline_us = v->started_us + INT64_C(1000000) * o->timeout_s;
         v->regions = mem_zalloc(sizeof *v->regions * t->nregions);
         v->report.notes = json_array();
-        v->report.filter = filter;
+        v->report.filter = o->filter;
         arena_init(&v->arena);
         arena_init(&v->readings[0]);
         arena_init(&v->readings[1]);
