@@ -245,8 +245,9 @@ void vsql_sums(struct buf *out, const struct vplan *p, region_id r, bool utf8)
 }
 
 /* A row that the application wrote here, and not before init. A follower's rows are never its own. */
-static const char own_sql[] = "age(version::xid) <= age((SELECT base_xid::xid FROM pangea.meta)) "
-                              "AND coalesce((pg_xact_commit_timestamp_origin(version::xid)).roident = 0, false)";
+static const char own_sql[] =
+        "CASE WHEN current_setting('track_commit_timestamp') <> 'on' OR age(version::xid) > age((SELECT base_xid::xid FROM pangea.meta)) "
+        "THEN false ELSE coalesce((pg_xact_commit_timestamp_origin(version::xid)).roident = 0, false) END";
 
 void vsql_rows(struct buf *out, const struct vplan *p, region_id r, bool utf8, const uint32_t *buckets, size_t n)
 {

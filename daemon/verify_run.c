@@ -77,6 +77,8 @@ static enum status make_plan(struct verify *v, struct err *e)
                 x->plan = v->plan;
                 x->nplan = v->nplan;
                 if (!x->initialised) {
+                        for (size_t i = 0; i < v->nplan; i++)
+                                v->plan[i].apart &= ~(UINT32_C(1) << r); /* nothing there says what is its own */
                         snprintf(text, sizeof text, "region %s is not initialised: run `pangea init` there", x->region->name);
                         note(v, text);
                 }
