@@ -41,7 +41,7 @@ comma = ,
 
 Q = $(if $(V),,@echo "  $@";)
 
-UNIT := $(patsubst tests/%.c,$(TEST)/%,$(wildcard tests/unit/test_*.c tests/simulation/test_*.c))
+UNIT := $(patsubst tests/%.c,$(TEST)/%,$(wildcard tests/unit/test_*.c tests/simulation/test_*.c tests/integration/*.c))
 FUZZ := $(patsubst tests/%.c,$(TEST)/%,$(wildcard tests/fuzz/fuzz_*.c))
 
 all: build/pangea
