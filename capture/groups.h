@@ -36,8 +36,8 @@ struct groups {
         bool chunked; /* a chunk of the open transaction has been written */
         uint32_t chunk;
         int64_t oldest_us, newest_us; /* raw commit times of the transactions in the group */
-        struct vector vec; /* of the transaction begun last */
-        lsn_t end_lsn;     /* of the last finished transaction */
+        struct vector vec;            /* of the transaction begun last */
+        lsn_t end_lsn;                /* of the last finished transaction */
 
         uint64_t ngroups, ntxs, nrows; /* published since the start */
 };
