@@ -106,7 +106,10 @@ struct child {
         char file[64];
 };
 
-static struct child start(agent_main *capture, agent_main *apply, const char *drain)
+/* What happens in the child between reading the file and starting the agents. */
+typedef void meanwhile(const char *file);
+
+static struct child start_while(agent_main *capture, agent_main *apply, const char *drain, meanwhile *f)
 {
         struct child c = {.file = "/tmp/pangea-run-XXXXXX"};
         int fds[2], log[2], fd = mkstemp(c.file);
@@ -125,6 +128,8 @@ static struct child start(agent_main *capture, agent_main *apply, const char *dr
                         _exit(99);
                 run_block_signals();
                 struct topology *t = load(c.file);
+                if (f)
+                        f(c.file);
                 struct run_opts o = {
                         .file = c.file, .topology = t, .region = topology_region(t, "us"), .capture = capture, .apply = apply};
                 int code = run_agents(&o);
@@ -136,6 +141,11 @@ static struct child start(agent_main *capture, agent_main *apply, const char *dr
         c.heard = fds[0];
         c.log = log[0];
         return c;
+}
+
+static struct child start(agent_main *capture, agent_main *apply, const char *drain)
+{
+        return start_while(capture, apply, drain, NULL);
 }
 
 /* The stand-ins say these, in any order. */
@@ -272,6 +282,37 @@ static void hup_gives_a_new_topology_or_keeps_the_old(void **state)
         ends(&c, EXIT_DONE);
 }
 
+static void file_is_spoiled(const char *file)
+{
+        write_topology(file, "", "eu us", "20s");
+}
+
+static void the_file_is_read_once(void **state)
+{
+        (void)state;
+        struct child c = start_while(obeys, obeys, "20s", file_is_spoiled);
+        hears(&c, "ss");
+        kill(c.pid, SIGTERM);
+        hears(&c, "dd");
+        ends(&c, EXIT_DONE);
+}
+
+static void hup_comes_early(const char *file)
+{
+        (void)file;
+        kill(getpid(), SIGHUP);
+}
+
+static void a_hup_while_starting_is_remembered(void **state)
+{
+        (void)state;
+        struct child c = start_while(obeys, obeys, "20s", hup_comes_early);
+        hears(&c, "ssnn"); /* a second 'n' of one of them would be one letter too many */
+        kill(c.pid, SIGTERM);
+        hears(&c, "dd");
+        ends(&c, EXIT_DONE);
+}
+
 static void what_may_change(void **state)
 {
         (void)state;
@@ -315,6 +356,8 @@ int main(void)
                 cmocka_unit_test(the_only_job_stopped_by_name),
                 cmocka_unit_test(lives_on_while_the_other_agent_runs),
                 cmocka_unit_test(hup_gives_a_new_topology_or_keeps_the_old),
+                cmocka_unit_test(the_file_is_read_once),
+                cmocka_unit_test(a_hup_while_starting_is_remembered),
                 cmocka_unit_test(what_may_change),
         };
         return cmocka_run_group_tests_name("daemon: run", tests, NULL, NULL);
