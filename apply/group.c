@@ -132,6 +132,7 @@ enum status work_fill(struct applier *a, const struct log_item *item, region_id 
         w->a = a;
         w->item = item;
         w->dot = (struct dot){.region = origin, .hlc = item->hlc};
+        w->guard.hlc_us = (int64_t)item->hlc.v;
         w->guard.stable_xid = usable(a, a->stable_xid);
         w->guard.h_xid = usable(a, ownlog_h(a->own, item->vec_first.at[a->me.i]));
         for (unsigned r = 0; r < a->regs.n; r++)

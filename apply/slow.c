@@ -161,6 +161,11 @@ enum status pass_decide(struct pass *p, const struct fold_table *t, struct net *
         enum status s = standing_dot(p, t, n, &dot, &dominated, e);
         if (s != ST_OK)
                 return s;
+        if (dominated && !st->mine && !p->a->follower && st->ts_us > (int64_t)p->w->dot.hlc.v)
+                return err_named(e, ST_FATAL, "invariant",
+                                 "table %s: a row of xid %u, written at %" PRId64 ", counts as seen by a change of HLC %" PRIu64
+                                 " before it; this is a bug in pangea: nothing was written, please report it",
+                                 t->map.target->name, st->xmin, st->ts_us, p->w->dot.hlc.v);
         *v = dominated ? VERDICT_OVERWRITE : lww_decide(dot, p->w->dot, &seen, &p->a->regs);
         switch (*v) {
         case VERDICT_OVERWRITE: break;

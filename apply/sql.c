@@ -132,23 +132,25 @@ static void put_key_match(struct builder *w)
         }
 }
 
-/* Parameters behind the arrays: S, H, then a timestamp for every region that has an origin here. */
+/* age() is measured from our own transaction's xid: a row written by a later one has a negative age, like a frozen row of more than two
+ * billion transactions ago; only the latter has no timestamp any more.
+ * Parameters behind the arrays: S, H, then a timestamp for every region that has an origin here. */
 static void put_guard(struct builder *w, const struct sql_origins *o)
 {
         unsigned p = w->nsrc + 1u;
         buf_printf(&w->sql,
-                   "(pg_catalog.age(t.xmin) > pg_catalog.age($%u) OR pg_catalog.age(t.xmin) < 0"
-                   " OR COALESCE((SELECT CASE c.roident",
+                   "(pg_catalog.age(t.xmin) > pg_catalog.age($%u)"
+                   " OR COALESCE((SELECT CASE WHEN c.timestamp IS NULL THEN pg_catalog.age(t.xmin) < 0 ELSE CASE c.roident",
                    p);
         unsigned next = p + 2;
         for (unsigned r = 0; r < o->regs->n; r++)
                 if (o->roident[r])
                         buf_printf(&w->sql, " WHEN %u THEN c.timestamp <= $%u", o->roident[r], next++);
         buf_printf(&w->sql,
-                   " ELSE c.timestamp IS NOT NULL AND pg_catalog.age(t.xmin) > pg_catalog.age($%u) END"
+                   " ELSE c.timestamp <= $%u AND pg_catalog.age(t.xmin) > pg_catalog.age($%u) END END"
                    " FROM pg_catalog.pg_xact_commit_timestamp_origin(t.xmin) AS c), false)"
                    " OR t.xmin = pg_catalog.pg_current_xact_id()::pg_catalog.xid)",
-                   p + 1);
+                   next, p + 1);
 }
 
 static void put_insert(struct builder *w)
@@ -199,7 +201,8 @@ static void put_sets(struct builder *w, bool excluded)
         " (SELECT (EXTRACT(EPOCH FROM c.timestamp) * 1000000)::pg_catalog.int8 FROM pg_catalog.pg_xact_commit_timestamp_origin(t.xmin) AS c)," \
         " (SELECT COALESCE(c.roident, 0)::pg_catalog.int8 FROM pg_catalog.pg_xact_commit_timestamp_origin(t.xmin) AS c),"                      \
         " COALESCE(t.xmin = pg_catalog.pg_current_xact_id_if_assigned()::pg_catalog.xid, false),"                                              \
-        " COALESCE(pg_catalog.age(t.xmin) > pg_catalog.age($%u) OR pg_catalog.age(t.xmin) < 0, false)"
+        " COALESCE(pg_catalog.age(t.xmin) > pg_catalog.age($%u) OR pg_catalog.age(t.xmin) < 0" \
+        " AND (SELECT c.timestamp IS NULL FROM pg_catalog.pg_xact_commit_timestamp_origin(t.xmin) AS c), false)"
 
 static void put_lock(struct builder *w)
 {
@@ -321,7 +324,7 @@ static struct stmt *stmt_of(struct builder *w)
 }
 
 struct guard_room {
-        uint8_t xid[2][4], ts[MAX_REGIONS][8];
+        uint8_t xid[2][4], ts[MAX_REGIONS][8], hlc[8];
 };
 
 /* 0 = none: NULL makes every comparison with it unknown, which lets no row through. */
@@ -341,6 +344,7 @@ static int guard_params(struct pg_param *p, struct guard_room *room, const struc
         for (unsigned r = 0; r < o->regs->n; r++)
                 if (o->roident[r])
                         p[n++] = param_ts(room->ts[r], g->ts[r]);
+        p[n++] = param_ts(room->hlc, g->hlc_us);
         return n;
 }
 
@@ -350,7 +354,7 @@ static enum status send_built(struct session *s, const struct sql_origins *o, st
         struct buf data;
         struct guard_room room = {.xid = {{0}}};
         uint16_t n = w->nsrc;
-        struct pg_param *p = mem_zalloc(sizeof *p * (n + 2u + MAX_REGIONS));
+        struct pg_param *p = mem_zalloc(sizeof *p * (n + 3u + MAX_REGIONS));
         size_t *at = mem_zalloc(sizeof *at * (n + 1u));
         buf_init(&data, 0);
         for (uint16_t i = 0; i < n; i++) {
@@ -401,7 +405,7 @@ enum status sql_send_truncate(struct session *s, const struct sql_origins *o, co
 {
         struct builder w = {.nsrc = 0};
         struct guard_room room = {.xid = {{0}}};
-        struct pg_param p[2 + MAX_REGIONS];
+        struct pg_param p[3 + MAX_REGIONS];
         buf_init(&w.sql, 0);
         buf_printf(&w.sql, "DELETE FROM %s AS t", qualified);
         if (g) {
