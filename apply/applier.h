@@ -180,6 +180,11 @@ MUSTCHECK enum status follower_open(struct follower **out, struct applier *a, st
 MUSTCHECK enum status follower_turn(struct follower *f, struct applier *a, struct err *e); /* publishes when a second has passed */
 void follower_close(struct follower *f);
 
+/* acks.c: what the followers have applied. */
+void acks_read(struct applier *a);
+void acks_close(struct applier *a);
+hlc_t acks_of_mine(const struct applier *a); /* of the own log: stable, and applied by every follower */
+
 /* history.c: partitions of pangea.conflict by day, aged by conflicts.keep. Never fails: it says so in the log. */
 void history_turn(struct applier *a);
 

@@ -13,7 +13,8 @@
 
 void own_mark_add(struct applier *a, const struct log_item *i)
 {
-        if (i->no_start)
+        /* Only groups: the other regions begin at the last group they applied, and log.retention may take what is before our position. */
+        if (i->no_start || i->kind == ITEM_PROGRESS)
                 return;
         if (a->nown_marks == MARKS_MAX) { /* fewer places to begin from are still right */
                 for (size_t k = 0; k < MARKS_MAX / 2; k++)
@@ -71,11 +72,12 @@ static void move_stable_xid(struct applier *a)
 static bool move_own_position(struct applier *a)
 {
         size_t n = 0;
-        while (n < a->nown_marks && a->own_marks[n].at.hlc.v <= a->stable.at[a->me.i].v)
+        hlc_t acked = acks_of_mine(a);
+        while (n < a->nown_marks && a->own_marks[n].at.hlc.v <= acked.v)
                 n++;
         if (n == 0)
                 return false;
-        bool moved = a->own_marks[n - 1].at.hlc.v != a->own_stable.hlc.v || a->own_marks[n - 1].at.seq > a->own_stable.seq + 600;
+        bool moved = a->own_marks[n - 1].at.hlc.v != a->own_stable.hlc.v;
         if (moved)
                 a->own_stable = a->own_marks[n - 1].at;
         if (n > 1) { /* the last one stays: it may be wanted when time has passed */
@@ -138,6 +140,7 @@ enum status stability_turn(struct applier *a, struct err *e)
 {
         int64_t removed = 0;
         struct vector before = a->stable;
+        acks_read(a);
         stable_vector(a->seen, a->leaders, &a->stable);
         vector_join(&a->stable, &before);
         move_stable_xid(a);

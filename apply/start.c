@@ -261,6 +261,7 @@ void apply_forget(struct applier *a)
         }
         inlog_close(a->own_log);
         a->own_log = NULL;
+        acks_close(a);
         follower_close(a->follow);
         a->follow = NULL;
         catalog_free(a->catalog);

@@ -17,14 +17,13 @@ static const char pinned[] =
         "-c datestyle=ISO,MDY -c intervalstyle=postgres -c extra_float_digits=1 -c bytea_output=hex -c timezone=UTC -c lc_monetary=C"
         " -c xmloption=content -c search_path= -c row_security=off -c standard_conforming_strings=on"
         " -c default_transaction_isolation=read\\ committed -c statement_timeout=0 -c idle_session_timeout=0"
-        " -c client_connection_check_interval=1s";
+        " -c client_connection_check_interval=1s -c jit=off";
 
 static const char *const pinned_for[] = {
         [PG_PLAIN] = " -c lock_timeout=0 -c synchronous_commit=local",
         /* the guard's statements find rows by key: a plan made for other row counts must never turn into a scan of the table */
         [PG_APPLY] = " -c synchronous_commit=off -c lock_timeout=50ms -c idle_in_transaction_session_timeout=5s"
-                     " -c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off"
-                     " -c jit=off",
+                     " -c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off",
         [PG_REPLICATION] = " -c synchronous_commit=local",
 };
 

@@ -28,7 +28,7 @@ class Postgres:
     """One server. Its superuser is postgres; `pangea` is the run-time role (no superuser), `app` owns the databases and tables."""
 
     # Every test has origins and slots of its own in the shared server; fsync is off because only processes die here, not the machine.
-    OPTIONS = ("max_replication_slots=200", "max_wal_senders=100", "max_connections=400", "autovacuum_naptime=5s", "jit=off")
+    OPTIONS = ("max_replication_slots=200", "max_wal_senders=100", "max_connections=400", "autovacuum_naptime=5s")
 
     def __init__(self, folder, options=(), encoding=None):
         self.folder = folder
