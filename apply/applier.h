@@ -86,6 +86,8 @@ struct applier {
         uint64_t own_groups;
 
         struct follower *follow; /* of a follower's own log */
+        struct kafka_reader *ack_log[MAX_REGIONS]; /* of the followers, read by a leader */
+        struct vector acked[MAX_REGIONS];
         struct arena arena;      /* of the group under way */
         struct stmt *fixed;      /* prepared statements that belong to no table (enum fixed_stmt) */
 };
