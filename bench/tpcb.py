@@ -69,7 +69,7 @@ def main():
     p.add_argument("--seconds", type=int, default=60)
     p.add_argument("--clients", type=int, default=4)
     p.add_argument("--scale", type=int, default=10)
-    p.add_argument("--build", default="build/release")
+    p.add_argument("--build", default="build")
     args = p.parse_args()
     servers = Servers()
     try:

@@ -155,7 +155,7 @@ static void no_setting_of_the_database_reaches_a_session(void **state)
                 {"enable_seqscan", "on", "on", "off"},
                 {"enable_hashjoin", "on", "on", "off"},
                 {"enable_mergejoin", "on", "on", "off"},
-                {"jit", "on", "on", "off"},
+                {"jit", "on", "off", "off"},
                 {"session_replication_role", "origin", "origin", "replica"},
                 {"deadlock_timeout", "7s", "7s", "20ms"},
         };
