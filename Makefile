@@ -18,6 +18,7 @@ CC = gcc
 AR = gcc-ar
 SAN ?=
 SECONDS ?= 600
+BENCH_SECONDS ?= 60
 SEED ?= 1
 
 DIRS = base change postgres kafka config topology conflict capture apply daemon
@@ -99,6 +100,12 @@ soak: deps
 	@$(MAKE) --no-print-directory SAN=$(SAN) test
 	@tests/soak.py --build $(TEST) --seconds $(SECONDS) --seed $(SEED)
 
+# figures on this machine, each with the servers it needs: bench/README.md
+tpcb latency big: deps
+	@$(MAKE) --no-print-directory build/pangea
+	@bench/$@.py $(if $(ROWS),--rows $(ROWS)) $(if $(RATE),--rate $(RATE)) $(if $(filter tpcb latency,$@),--seconds $(BENCH_SECONDS)) \
+	  $(if $(CLIENTS),--clients $(CLIENTS)) $(if $(SCALE),--scale $(SCALE))
+
 demo: deps
 	@$(MAKE) --no-print-directory build/pangea
 	@scripts/demo.py
@@ -115,4 +122,4 @@ install: build/pangea
 clean:
 	rm -rf build
 
-.PHONY: all deps test check soak demo lint fmt install clean
+.PHONY: all deps test check soak tpcb latency big demo lint fmt install clean

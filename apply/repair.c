@@ -189,6 +189,8 @@ static enum status repair_group(void *ctx, const struct group *g, struct err *e)
         struct repair *r = ctx;
         struct work w = {.a = r->a};
         struct segment *seg = NULL;
+        if (r->item->kind == ITEM_BIG)
+                arena_reset(&r->a->arena); /* the chunk before this one is done with */
         enum status s = work_fill(r->a, r->item, r->a->me, &w, e);
         w.guard.h_xid = 0;
         w.g = g;
