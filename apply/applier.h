@@ -83,7 +83,7 @@ struct applier {
         struct log_position own_stable; /* what pangea.position says of the own log */
         struct own_mark *own_marks;     /* processed records, oldest first: candidates for own_stable */
         size_t nown_marks, cap_own_marks;
-        uint64_t own_groups;
+        unsigned own_tries; /* of the records at the head of the own log, that the database refused */
 
         struct follower *follow; /* of a follower's own log */
         struct kafka_reader *ack_log[MAX_REGIONS]; /* of the followers, read by a leader */
@@ -146,6 +146,8 @@ MUSTCHECK enum status session_as(struct applier *a, region_id origin, struct err
 void session_as_nobody(struct applier *a);
 /* session_as, waited for. */
 MUSTCHECK enum status session_take(struct applier *a, region_id origin, struct err *e);
+/* After an error that may mean that a table is no longer what we remember: its layout is read anew. */
+void schema_forget(struct applier *a, const struct err *e);
 /* Rolls back, and knows afterwards which origin is set up. */
 void group_rollback(struct applier *a);
 MUSTCHECK enum status begin_as(struct applier *a, region_id origin, lsn_t lsn, hlc_t hlc, struct err *e);

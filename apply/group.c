@@ -201,7 +201,7 @@ void group_rollback(struct applier *a)
 }
 
 /* Class 42: the schema is not what we remember. */
-static void forget_schema(struct applier *a, const struct err *e)
+void schema_forget(struct applier *a, const struct err *e)
 {
         struct err ignored;
         if (strncmp(e->sqlstate, "42", 2) != 0 && strncmp(e->sqlstate, "0A", 2) != 0 && strcmp(e->name, "column_missing") != 0 &&
@@ -225,7 +225,7 @@ static enum status refused(struct work *w, struct err *e)
         }
         if (e->code == ST_DATA && e->sqlstate[0])
                 name_refused_row(a, w->o, w->item, e);
-        forget_schema(a, e);
+        schema_forget(a, e);
         return e->code;
 }
 

@@ -97,7 +97,10 @@ enum status pass_truncate_own(struct pass *p, struct err *e)
         struct buf q;
         buf_init(&q, 0);
         pg_qualified(&q, leaf ? rel->leaf_schema : t->schema, leaf ? rel->leaf_name : t->table);
-        enum status s = sql_send_lock_all(a->db, buf_cstr(&q), &p->w->guard, on_rest, &rest, e);
+        struct target *here = NULL; /* a leaf may have been dropped since */
+        enum status s = catalog_target(a->catalog, a->side, leaf ? rel->leaf_schema : t->schema, leaf ? rel->leaf_name : t->table, &here, e);
+        if (s == ST_OK && here)
+                s = sql_send_lock_all(a->db, buf_cstr(&q), &p->w->guard, on_rest, &rest, e);
         if (s == ST_OK)
                 s = session_sync(a->db, p, e);
         remote = rest;

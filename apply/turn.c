@@ -12,6 +12,7 @@
 #define BACKOFF_MAX_US 1000000
 #define MEND_US 2000000 /* how often a waiting origin looks whether it was mended */
 #define SAY_AFTER_TRIES 20
+#define OWN_TRIES 5
 
 void origin_state(struct applier *a, struct origin *o, enum agent_state state, const struct err *why)
 {
@@ -165,6 +166,12 @@ static enum status work_own(struct applier *a, bool *moved, struct err *e)
         if (s != ST_OK && s != ST_RETRY)
                 return strcmp(e->name, "topic_missing") == 0 ? (e->code = ST_RETRY) : s;
         s = own_process(a, moved, e);
+        if (s == ST_DATA && e->sqlstate[0] && a->own_tries++ < OWN_TRIES) { /* a table was changed or dropped since we looked */
+                schema_forget(a, e);
+                return ST_OK;
+        }
+        if (s == ST_OK)
+                a->own_tries = 0;
         if (s == ST_RETRY && !session_lost(a->db) && !pg_lost(a->side)) {
                 log_event(LOG_DEBUG, "apply.own_retry", "why=%s", e->msg);
                 return ST_OK;
