@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 
 static enum status open_one(struct applier *a, unsigned i, struct err *e)
@@ -65,4 +66,23 @@ hlc_t acks_of_mine(const struct applier *a)
                 if (!(a->leaders >> i & 1) && a->acked[i].at[a->me.i].v < least.v)
                         least = a->acked[i].at[a->me.i];
         return least;
+}
+
+uint32_t acks_missing(const struct applier *a)
+{
+        size_t n = 0;
+        uint32_t missing = 0;
+        while (n < a->nown_marks && a->own_marks[n].at.hlc.v <= a->own_stable.hlc.v)
+                n++;
+        if (a->follower || n == a->nown_marks)
+                return 0;
+        hlc_t next = a->own_marks[n].at.hlc;
+        if ((int64_t)next.v > clock_wall_us() - a->topo->log_retention_us)
+                return 0;
+        for (unsigned i = 0; i < a->topo->names.n; i++) {
+                const struct vector *v = a->leaders >> i & 1 ? &a->seen[i] : &a->acked[i];
+                if (i != a->me.i && v->at[a->me.i].v < next.v)
+                        missing |= UINT32_C(1) << i;
+        }
+        return missing;
 }

@@ -188,6 +188,8 @@ void follower_close(struct follower *f);
 void acks_read(struct applier *a);
 void acks_close(struct applier *a);
 hlc_t acks_of_mine(const struct applier *a); /* of the own log: stable, and applied by every follower */
+/* Whose acknowledgement of the own log is missing for longer than log.retention: the regions (a bit each) that keep old records in it. */
+uint32_t acks_missing(const struct applier *a);
 
 /* history.c: partitions of pangea.conflict by day, aged by conflicts.keep. Never fails: it says so in the log. */
 void history_turn(struct applier *a);

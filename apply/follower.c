@@ -130,6 +130,10 @@ enum status follower_turn(struct follower *f, struct applier *a, struct err *e)
                 return err_set(e, ST_RETRY, "the producer of this follower's log died; making a new one");
         if (clock_mono_us() < f->next_at || kafka_producer_pending(f->producer) > 100)
                 return ST_OK;
+        /* The others delete what is acknowledged here: it must be on disk. A commit that waits flushes the groups', which did not. */
+        s = pg_exec(a->side, "SELECT pg_catalog.pg_logical_emit_message(true, 'pangea', '')", NULL, e);
+        if (s != ST_OK)
+                return s;
         struct record_progress p = {.vec = a->applied, .wall_us = clock_wall_us()};
         struct record_head h = f->head;
         h.kind = RECORD_PROGRESS;

@@ -33,6 +33,15 @@ static json_t *vector_json(const struct vector *v, const struct regset *s)
         return o;
 }
 
+static json_t *regions_json(const struct regset *s, uint32_t which)
+{
+        json_t *list = json_array();
+        for (unsigned i = 0; i < s->n; i++)
+                if (which >> i & 1)
+                        json_array_append_new(list, json_string(s->name[i]));
+        return list;
+}
+
 static json_t *lsn_json(lsn_t lsn)
 {
         char text[LSN_STRLEN];
@@ -110,6 +119,7 @@ void status_write(struct applier *a, enum agent_state state, int64_t since_us, c
         json_object_set_new(own, "processed_lsn", lsn_json(a->own_stable.lsn));
         json_object_set_new(own, "read_lsn", a->own ? lsn_json(ownlog_read_lsn(a->own)) : json_null());
         json_object_set_new(own, "offset", json_integer(a->own_stable.offset.v));
+        json_object_set_new(own, "kept_for", regions_json(&a->topo->names, acks_missing(a)));
         json_object_set_new(j, "own_log", own);
         json_object_set_new(j, "tombstones", json_integer((json_int_t)(a->tombs ? tombs_count(a->tombs) : 0)));
         json_object_set_new(j, "stable", vector_json(&a->stable, &a->topo->names));

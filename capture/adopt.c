@@ -16,7 +16,6 @@
 
 #define EVERY_US (2 * 1000000)
 #define REFUSED_EVERY_US (60 * 1000000) /* a table that cannot be adopted: each try locks it */
-#define RETAIN_EVERY_US (60 * 1000000)
 #define MOST_ROWS 100000 /* touched by an adoption; a larger table waits for bootstrap */
 
 /* A table that waits, by name. */
@@ -187,12 +186,12 @@ static void *adopt_main(void *arg)
                 if (!c)
                         continue;
                 enum status st = adopt_round(a, c, &waits, &e);
-                if (st == ST_OK && clock_mono_us() - retained >= RETAIN_EVERY_US) {
+                if (st == ST_OK && clock_mono_us() - retained >= retain_every_us(a->topo)) {
                         retained = clock_mono_us();
                         st = retain_log(c, a->topo, a->me, &e);
                 }
                 if (st != ST_OK && !ending(a))
-                        log_event(LOG_WARN, "capture.adoption", "why=%s", e.msg);
+                        log_event(LOG_WARN, "capture.upkeep", "why=%s", e.msg);
                 if (pg_lost(c)) {
                         publish_connection(a, NULL);
                         pg_close(c);

@@ -1,6 +1,6 @@
 /* adopt: a thread that keeps the publication as the routes want it (DESIGN 5.8) and the log as long as `log.retention` says (DESIGN 9):
- * every two seconds it plans the tables and adopts what has appeared; every minute it deletes records that are old and that nobody needs.
- * It has a connection of its own, because both may wait.  Tables that wait are told to the view.
+ * every two seconds it plans the tables and adopts what has appeared; every minute, or twice in a short
+ * `log.retention`, it deletes records that are old and that nobody needs.  It has a connection of its own, because both may wait.  Tables that wait are told to the view.
  * Owner: the agent.  Topology and view are borrowed until adopt_stop. */
 #ifndef PANGEA_CAPTURE_ADOPT_H
 #define PANGEA_CAPTURE_ADOPT_H

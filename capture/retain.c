@@ -5,8 +5,20 @@
 #include "base/clock.h"
 #include "base/log.h"
 
+#define EVERY_US INT64_C(60000000)
+
 /* Records before it are processed and stable: each leader's vector covers them. */
 static const char OWN_SQL[] = "SELECT kafka_offset FROM pangea.position WHERE origin = $1 AND kafka_offset >= 0";
+
+/* The position was committed without waiting for the disk. What is deleted here does not come back, so PostgreSQL must not be able to fall
+ * behind it any more: a commit that waits flushes all that were before it. */
+static const char FLUSH_SQL[] = "SELECT pg_catalog.set_config('synchronous_commit', 'local', true),"
+                                " pg_catalog.pg_logical_emit_message(true, 'pangea', '')";
+
+int64_t retain_every_us(const struct topology *topo)
+{
+        return topo->log_retention_us / 2 < EVERY_US ? topo->log_retention_us / 2 : EVERY_US;
+}
 
 enum status retain_log(struct pg *c, const struct topology *topo, region_id me, struct err *e)
 {
@@ -18,8 +30,10 @@ enum status retain_log(struct pg *c, const struct topology *topo, region_id me, 
                 return err_wrap(e, "log.retention");
         koffset_t stable = {pgres_rows(res) > 0 ? pgres_i64(res, 0, 0) : -1}, old = {-1};
         pgres_free(res);
-        if (stable.v <= 0)
+        if (stable.v <= 0) {
+                log_event(LOG_DEBUG, "capture.retention", "applied=none");
                 return ST_OK;
+        }
         struct kafka_conf conf = r->kafka;
         snprintf(client, sizeof client, "pangea-%s-%s-retention", topo->cluster, r->name);
         conf.client_id = client;
@@ -28,9 +42,12 @@ enum status retain_log(struct pg *c, const struct topology *topo, region_id me, 
         if (st != ST_OK)
                 return err_wrap(e, "log.retention");
         koffset_t before = {old.v < stable.v ? old.v : stable.v};
+        log_event(LOG_DEBUG, "capture.retention", "topic=%s\told=%lld\tapplied=%lld", topic, (long long)old.v, (long long)stable.v);
         if (before.v <= 0)
                 return ST_OK;
-        st = kafka_delete_records(&conf, topic, before, e);
+        st = pg_exec(c, FLUSH_SQL, NULL, e);
+        if (st == ST_OK)
+                st = kafka_delete_records(&conf, topic, before, e);
         if (st != ST_OK)
                 return err_wrap(e, "log.retention");
         log_event(LOG_DEBUG, "capture.retained", "topic=%s\tfrom=%lld", topic, (long long)before.v);

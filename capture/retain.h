@@ -1,5 +1,5 @@
 /* retain: deletes from the own log what is older than `log.retention` and what every leader has applied (the region's own position:
- * processed and stable, DESIGN 6.1 and 9).  Thread: the caller's; it may wait for Kafka's answers.
+ * processed, stable, and applied by every follower, DESIGN 6.1 and 9).  Thread: the caller's; it may wait for Kafka's answers.
  * Fails: errors of pg and kafka; nothing is deleted then. */
 #ifndef PANGEA_CAPTURE_RETAIN_H
 #define PANGEA_CAPTURE_RETAIN_H
@@ -7,6 +7,8 @@
 #include "postgres/pg.h"
 #include "topology/topology.h"
 
+/* How often: a short retention is looked at more often than a long one. */
+int64_t retain_every_us(const struct topology *topo);
 MUSTCHECK enum status retain_log(struct pg *c, const struct topology *topo, region_id me, struct err *e);
 
 #endif

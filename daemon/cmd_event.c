@@ -97,12 +97,14 @@ static enum status decode_log(const struct topology *t, const struct region *reg
         koffset_t low = {0}, high = {0};
         conf.client_id = "pangea-event";
         topology_topic(t, region->id, topic, sizeof topic);
-        enum status s = kafka_reader_open(&r, &conf, topic, from, 16384, e);
+        enum status s = kafka_reader_open(&r, &conf, topic, KAFKA_FROM_END, 16384, e);
         if (s == ST_OK)
                 s = kafka_reader_watermarks(r, READ_TIMEOUT_MS, &low, &high, e);
         if (s == ST_OK && (from.v < low.v || from.v >= high.v))
                 s = err_set(e, ST_CONFIG, "there is no offset %" PRId64 " in %s: it holds %" PRId64 " to %" PRId64, from.v, topic,
                             low.v, high.v - 1);
+        if (s == ST_OK)
+                s = kafka_reader_seek(r, from, READ_TIMEOUT_MS, e);
         for (int64_t i = 0; s == ST_OK && i < count && from.v + i < high.v; i++)
                 s = next_record(r, t, region, (koffset_t){from.v + i}, e);
         kafka_reader_close(r);

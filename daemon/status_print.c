@@ -134,6 +134,15 @@ static void agent_problems(struct status_view *v, const struct status_region *r,
                 buf_printf(v->problems, "%s: table %s is not replicated: %s%s%s\n", r->region->name, text(o, "table"),
                            text(o, "why") ? text(o, "why") : "waiting", todo ? ". To do: " : "", todo ? todo : "");
         }
+        json_array_foreach(json_object_get(json_object_get(doc, "own_log"), "kept_for"), i, o)
+        {
+                const char *name = json_string_value(o);
+                v->degraded = true;
+                buf_printf(v->problems,
+                           "%s: its log grows: records older than log.retention stay for %s, which has not applied them. To do: let %s "
+                           "catch up\n",
+                           r->region->name, name ? name : "?", name ? name : "?");
+        }
         if (bad_state(text(doc, "state")) && !named) {
                 snprintf(who, sizeof who, "%s: %s", r->region->name, agent_names[agent]);
                 problem(v, who, doc);

@@ -19,7 +19,7 @@ struct kafka_reader {
         rd_kafka_topic_t *rkt;
         rd_kafka_queue_t *queue;
         int64_t at; /* the next offset wanted, or a KAFKA_FROM_ */
-        bool started;
+        bool started, heard; /* heard: a record or an error came since the start */
         unsigned since_poll;
         enum halt halt;
         int64_t halted_at, asked_at; /* monotonic; asked_at 0 = not yet */
@@ -45,6 +45,7 @@ static enum status start(struct kafka_reader *r, struct err *e)
         if (rd_kafka_consume_start_queue(r->rkt, 0, from, r->queue))
                 return client_fail(&r->client, e, rd_kafka_last_error(), "log %s", r->topic);
         r->started = true;
+        r->heard = false;
         return ST_OK;
 }
 
@@ -214,6 +215,7 @@ enum status kafka_reader_next(struct kafka_reader *r, int timeout_ms, struct kaf
                         return st;
                 int left = client_left_ms(deadline);
                 rd_kafka_message_t *m = take(r, r->halt && same_ms < left ? same_ms : left);
+                r->heard |= m != NULL;
                 if (m && !m->err) {
                         give(r, m, out);
                         return ST_OK;
@@ -272,14 +274,25 @@ koffset_t kafka_reader_cached_high(struct kafka_reader *r)
         return (koffset_t){hi};
 }
 
+/* librdkafka 2.0.2 locks itself up for good when the answer `offset out of range` comes while it is being destroyed. An answer on the same
+ * connection comes behind it. */
+static void let_answers_in(struct kafka_reader *r)
+{
+        int64_t low, high;
+        if (!r->heard && r->at >= 0)
+                (void)rd_kafka_query_watermark_offsets(r->client.rk, r->topic, 0, &low, &high, ASK_EVERY_US / 1000);
+}
+
 void kafka_reader_close(struct kafka_reader *r)
 {
         if (!r)
                 return;
         if (r->queue)
                 client_wake_fd(r->queue, -1);
-        if (r->started)
+        if (r->started) {
                 (void)rd_kafka_consume_stop(r->rkt, 0);
+                let_answers_in(r);
+        }
         if (r->rkt)
                 rd_kafka_topic_destroy(r->rkt);
         if (r->queue)

@@ -37,6 +37,9 @@ static const struct {
          "{\"state\": \"running\", \"tables_waiting\": [{\"table\": \"public.t\", \"why\": \"no key\", \"todo\": \"add one\"}]}",
          RUNNING, 0.1, ROLE_LEADER, NULL, false, "eu: table public.t is not replicated: no key. To do: add one"},
         {"catching up is no fault", RUNNING, "{\"state\": \"catching up\", \"origins\": []}", 0.1, ROLE_LEADER, NULL, false, NULL},
+        {"a log is kept for a region that is behind", RUNNING,
+         "{\"state\": \"running\", \"origins\": [], \"own_log\": {\"kept_for\": [\"ap\"]}}", 0.1, ROLE_LEADER, NULL, false,
+         "eu: its log grows: records older than log.retention stay for ap"},
         {"a document without a state", "{}", RUNNING, 0.1, ROLE_LEADER, NULL, false, "eu: capture: "},
 };
 
