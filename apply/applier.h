@@ -85,11 +85,11 @@ struct applier {
         size_t nown_marks, cap_own_marks;
         unsigned own_tries; /* of the records at the head of the own log, that the database refused */
 
-        struct follower *follow; /* of a follower's own log */
+        struct follower *follow;                   /* of a follower's own log */
         struct kafka_reader *ack_log[MAX_REGIONS]; /* of the followers, read by a leader */
         struct vector acked[MAX_REGIONS];
-        struct arena arena;      /* of the group under way */
-        struct stmt *fixed;      /* prepared statements that belong to no table (enum fixed_stmt) */
+        struct arena arena; /* of the group under way */
+        struct stmt *fixed; /* prepared statements that belong to no table (enum fixed_stmt) */
 };
 
 enum fixed_stmt {

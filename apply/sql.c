@@ -201,7 +201,7 @@ static void put_sets(struct builder *w, bool excluded)
         " (SELECT (EXTRACT(EPOCH FROM c.timestamp) * 1000000)::pg_catalog.int8 FROM pg_catalog.pg_xact_commit_timestamp_origin(t.xmin) AS c)," \
         " (SELECT COALESCE(c.roident, 0)::pg_catalog.int8 FROM pg_catalog.pg_xact_commit_timestamp_origin(t.xmin) AS c),"                      \
         " COALESCE(t.xmin = pg_catalog.pg_current_xact_id_if_assigned()::pg_catalog.xid, false),"                                              \
-        " COALESCE(pg_catalog.age(t.xmin) > pg_catalog.age($%u) OR pg_catalog.age(t.xmin) < 0" \
+        " COALESCE(pg_catalog.age(t.xmin) > pg_catalog.age($%u) OR pg_catalog.age(t.xmin) < 0"                                                 \
         " AND (SELECT c.timestamp IS NULL FROM pg_catalog.pg_xact_commit_timestamp_origin(t.xmin) AS c), false)"
 
 static void put_lock(struct builder *w)

@@ -35,7 +35,7 @@ struct sql_origins {
 struct sql_guard {
         uint32_t stable_xid;     /* S */
         uint32_t h_xid;          /* H, 0 = none: no local row is known to be covered */
-        int64_t hlc_us;              /* of the incoming group: no local version that it covers can be later */
+        int64_t hlc_us;          /* of the incoming group: no local version that it covers can be later */
         int64_t ts[MAX_REGIONS]; /* per region: highest HLC that is covered, Unix microseconds; INT64_MAX = all */
 };
 

@@ -98,7 +98,8 @@ enum status pass_truncate_own(struct pass *p, struct err *e)
         buf_init(&q, 0);
         pg_qualified(&q, leaf ? rel->leaf_schema : t->schema, leaf ? rel->leaf_name : t->table);
         struct target *here = NULL; /* a leaf may have been dropped since */
-        enum status s = catalog_target(a->catalog, a->side, leaf ? rel->leaf_schema : t->schema, leaf ? rel->leaf_name : t->table, &here, e);
+        enum status s = catalog_target(a->catalog, a->side, leaf ? rel->leaf_schema : t->schema, leaf ? rel->leaf_name : t->table,
+                                       &here, e);
         if (s == ST_OK && here)
                 s = sql_send_lock_all(a->db, buf_cstr(&q), &p->w->guard, on_rest, &rest, e);
         if (s == ST_OK)

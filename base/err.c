@@ -5,8 +5,7 @@
 #include <string.h>
 
 static const char *const names[] = {
-        [ST_OK] = "ok",         [ST_RETRY] = "retry", [ST_DATA] = "data",
-        [ST_CONFIG] = "config", [ST_FATAL] = "fatal", [ST_STOP] = "stop",
+        [ST_OK] = "ok", [ST_RETRY] = "retry", [ST_DATA] = "data", [ST_CONFIG] = "config", [ST_FATAL] = "fatal", [ST_STOP] = "stop",
 };
 _Static_assert(sizeof names / sizeof *names == ST_COUNT, "a status without a name");
 

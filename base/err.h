@@ -21,9 +21,9 @@ enum { ST_COUNT = ST_STOP + 1 };
 
 struct err {
         enum status code;
-        char name[32];     /* stable name of a named stop, such as "slot_missing"; "" when there is none. docs/errors.md lists them */
-        char sqlstate[6];  /* of PostgreSQL, "" otherwise */
-        char msg[1000];    /* one line: where, what, what to do next; never a secret */
+        char name[32]; /* stable name of a named stop, such as "slot_missing"; "" when there is none. docs/errors.md lists them */
+        char sqlstate[6]; /* of PostgreSQL, "" otherwise */
+        char msg[1000];   /* one line: where, what, what to do next; never a secret */
 };
 
 /* Fills *e (which may be NULL) and returns code, so that a function can `return err_set(..)`. */

@@ -14,8 +14,7 @@ static struct {
         bool json;
 } setup = {.least = LOG_INFO};
 
-static const char *const level_names[] = {
-        [LOG_DEBUG] = "debug", [LOG_INFO] = "info", [LOG_WARN] = "warn", [LOG_ERROR] = "error"};
+static const char *const level_names[] = {[LOG_DEBUG] = "debug", [LOG_INFO] = "info", [LOG_WARN] = "warn", [LOG_ERROR] = "error"};
 
 void log_setup(const char *cluster, const char *region, enum log_level least, bool json)
 {

@@ -16,7 +16,7 @@
 
 #define EVERY_US (2 * 1000000)
 #define REFUSED_EVERY_US (60 * 1000000) /* a table that cannot be adopted: each try locks it */
-#define MOST_ROWS 100000 /* touched by an adoption; a larger table waits for bootstrap */
+#define MOST_ROWS 100000                /* touched by an adoption; a larger table waits for bootstrap */
 
 /* A table that waits, by name. */
 struct waiting {

@@ -97,7 +97,8 @@ static enum status next_before(const struct tail_reader *t, koffset_t end, struc
                                 kafka_msg_done(m);
                         return ST_OK;
                 }
-                if (st == ST_DATA && strcmp(e->name, "offset_gone") == 0) /* log.retention took it meanwhile: judged anew from what is left */
+                /* log.retention took it meanwhile: judged anew from what is left */
+                if (st == ST_DATA && strcmp(e->name, "offset_gone") == 0)
                         return err_set(e, ST_RETRY, "the own log became shorter while its end was read");
                 if (st != ST_RETRY)
                         return err_wrap(e, "reading the end of the own log");

@@ -10,7 +10,7 @@
 struct column {
         const char *name;
         const char *type; /* schema-qualified name of the type, unquoted: "pg_catalog.int4", "public.mood" */
-        bool key;         /* one of the key columns (DESIGN 4.3: primary key, else identity index, else first usable unique index) */
+        bool key; /* one of the key columns (DESIGN 4.3: primary key, else identity index, else first usable unique index) */
 };
 
 /* The layout of a table. schema.name is the root of a partitioned table; leaf is where the row really was. */

@@ -117,8 +117,8 @@ size_t wire_group_bytes(const struct wire_group *g);
 uint32_t wire_group_rows(const struct wire_group *g);
 uint32_t wire_group_txs(const struct wire_group *g);
 /* Writes the record: head, hlc, chunk number, whether it is the last.  Does not reset g. */
-MUSTCHECK enum status wire_group_finish(struct wire_group *g, struct buf *out, const struct record_head *h, hlc_t hlc, uint32_t chunk,
-                                        bool last, const struct regset *regs, struct err *e);
+MUSTCHECK enum status wire_group_finish(struct wire_group *g, struct buf *out, const struct record_head *h, hlc_t hlc,
+                                        uint32_t chunk, bool last, const struct regset *regs, struct err *e);
 /* The next chunk of the same transaction: forgets changes and relations, keeps the transaction begun last as number 0. */
 void wire_group_next_chunk(struct wire_group *g);
 /* A change larger than a record: encodes it alone (relation descriptor and all) into *whole; the caller cuts *whole into pieces and

@@ -56,7 +56,8 @@ const struct error_row error_table[] = {
         {"timestamp_gone", EXIT_POSTGRES,
          "a row's commit timestamp was erased (VACUUM FREEZE) while a conflict with it is still possible",
          "see which region is behind, and let it catch up"},
-        {"invariant", EXIT_RUNTIME, "a check inside pangea failed before anything was written: a bug", "report it with the log; restart"},
+        {"invariant", EXIT_RUNTIME, "a check inside pangea failed before anything was written: a bug",
+         "report it with the log; restart"},
         /* the logs */
         {"kafka_away", EXIT_KAFKA, "no broker answers", "nothing, if it comes back; else look at brokers and network"},
         {"kafka_login", EXIT_KAFKA, "the broker refuses the login",

@@ -138,10 +138,11 @@ static void agent_problems(struct status_view *v, const struct status_region *r,
         {
                 const char *name = json_string_value(o);
                 v->degraded = true;
-                buf_printf(v->problems,
-                           "%s: its log grows: records older than log.retention stay for %s, which has not applied them. To do: let %s "
-                           "catch up\n",
-                           r->region->name, name ? name : "?", name ? name : "?");
+                buf_printf(
+                        v->problems,
+                        "%s: its log grows: records older than log.retention stay for %s, which has not applied them. To do: let %s "
+                        "catch up\n",
+                        r->region->name, name ? name : "?", name ? name : "?");
         }
         if (bad_state(text(doc, "state")) && !named) {
                 snprintf(who, sizeof who, "%s: %s", r->region->name, agent_names[agent]);

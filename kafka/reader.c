@@ -18,7 +18,7 @@ struct kafka_reader {
         struct client client;
         rd_kafka_topic_t *rkt;
         rd_kafka_queue_t *queue;
-        int64_t at; /* the next offset wanted, or a KAFKA_FROM_ */
+        int64_t at;          /* the next offset wanted, or a KAFKA_FROM_ */
         bool started, heard; /* heard: a record or an error came since the start */
         unsigned since_poll;
         enum halt halt;

@@ -27,8 +27,8 @@ enum { STATE_COUNT = STATE_STOPPED + 1 };
 const char *state_name(enum agent_state s);
 
 struct control {
-        _Atomic int stop;                   /* enum stop_level */
-        _Atomic(struct topology *) next;    /* SIGHUP: the agent exchanges it for NULL at a group boundary, frees its old one */
+        _Atomic int stop;                /* enum stop_level */
+        _Atomic(struct topology *) next; /* SIGHUP: the agent exchanges it for NULL at a group boundary, frees its old one */
         int wake_fd;
 };
 
