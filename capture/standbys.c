@@ -31,8 +31,9 @@ lsn_t standbys_need(const uint8_t *p, size_t n, lsn_t start)
                 (void)rd_u8(&r); /* flags */
         lsn_t commit = {rd_u64(&r)};
         lsn_t need = {kind == 'B' ? commit.v + 1 : rd_u64(&r)};
-        /* cut: whoever decodes it says so */
-        return r.bad || lsn_before(commit, start) ? (lsn_t){0} : need;
+        if (r.bad || lsn_before(commit, start)) /* cut: whoever decodes it says so */
+                need.v = 0;
+        return need;
 }
 
 bool standbys_hold(struct standbys *s, lsn_t need)

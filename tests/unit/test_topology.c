@@ -483,9 +483,9 @@ static char *printed(const struct topology *t, bool json)
         return copy;
 }
 
-#define ODD                                                                                                                                              \
-        HEAD "  us: {postgres: {wait_for_standbys: [a, "b c"], conninfo: \"host=us dbname='my shop' user=u\"}, kafka: {brokers: ['[::1]:9'], properties: {client.rack: 'a: \"b\"'}}}\n" \
-             "  eu: {postgres: {wait_for_standbys: [a, "b c"], conninfo: host=eu}, kafka: {brokers: [e]}}\n"                                                                            \
+#define ODD                                                                                                                                                                              \
+        HEAD "  us: {postgres: {wait_for_standbys: [a, 'b: c'], conninfo: \"host=us dbname='my shop' user=u\"}, kafka: {brokers: ['[::1]:9'], properties: {client.rack: 'a: \"b\"'}}}\n" \
+             "  eu: {postgres: {conninfo: host=eu}, kafka: {brokers: [e]}}\n"                                                                                                            \
              "routes: [{tables: ['*.*']}, {tables: ['a.\"b.c\"'], from: [us], to: [eu], where: \"x = '$${A}'\", columns: ['yes', 'a b']}]\n"
 
 static void what_is_printed_reads_the_same(void **state)
