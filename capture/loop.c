@@ -3,14 +3,14 @@
  *   gulp: everything the socket holds      close the group      PROGRESS if due      delivery reports, feedback      wait
  *
  * While data flows 200 us pass between two gulps: a reader that wakes for every message makes the walsender send one packet a message.
- * Nothing waits while nothing is pending. */
+ * Nothing waits while nothing is pending; while a standby is waited for nothing is read (hold.h). */
 #include <poll.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "capture/session.h"
+#include "capture/hold.h"
 
 #define GULP_MESSAGES 20000 /* then records, reports and feedback have a turn */
 #define FLOWING_MESSAGES 16 /* a gulp with more of them: data flows */
@@ -77,18 +77,41 @@ static enum status keepalive(struct session *s, const struct stream_msg *m, stru
 {
         bool moved = lsn_before(s->received, m->wal_end);
         s->received = lsn_max(s->received, m->wal_end);
-        txread_reached(&s->tx, m->wal_end);
+        hold_reached(s, m->wal_end);
         /* a server that shuts down asks until its last WAL is confirmed, which a PROGRESS does */
         if (m->reply_now && lsn_before(s->outlet.delivered, s->tx.decoded))
                 s->progress.due_now = true;
         return moved || m->reply_now ? session_feedback(s, e) : ST_OK;
 }
 
+/* One message, or what was held back of it; *held: not yet, and nothing behind it either. */
+static enum status handle(struct session *s, const struct stream_msg *m, int64_t now, bool *held, struct err *e)
+{
+        *held = false;
+        if (m->kind == STREAM_KEEPALIVE)
+                return keepalive(s, m, e);
+        if (s->standbys.n > 0) {
+                enum status st = hold_message(s, m, held, e);
+                if (st != ST_OK || *held)
+                        return st;
+        }
+        s->handled++;
+        s->received = lsn_max(s->received, m->wal_start);
+        return txread_message(&s->tx, m->data, m->len, now, e);
+}
+
 /* Everything that is there; *n messages. */
 static enum status gulp(struct session *s, unsigned *n, struct err *e)
 {
         unsigned before;
+        bool held = false;
         *n = 0;
+        if (s->standbys.need.v) {
+                struct stream_msg m = s->held;
+                enum status st = handle(s, &m, clock_mono_us(), &held, e);
+                if (st != ST_OK || held)
+                        return st;
+        }
         do {
                 enum status st = pgstream_consume(s->stream, e);
                 if (st != ST_OK)
@@ -97,16 +120,10 @@ static enum status gulp(struct session *s, unsigned *n, struct err *e)
                 struct stream_msg m;
                 before = *n;
                 while (*n < GULP_MESSAGES && (st = pgstream_next(s->stream, &m, e)) == ST_OK) {
-                        ++*n;
-                        if (m.kind == STREAM_KEEPALIVE) {
-                                st = keepalive(s, &m, e);
-                        } else {
-                                s->handled++;
-                                s->received = lsn_max(s->received, m.wal_start);
-                                st = txread_message(&s->tx, m.data, m.len, now, e);
-                        }
-                        if (st != ST_OK)
+                        st = handle(s, &m, now, &held, e);
+                        if (st != ST_OK || held)
                                 return st;
+                        ++*n;
                 }
                 if (st == ST_RETRY && pgstream_lost(s->stream))
                         return st;
@@ -134,10 +151,13 @@ static void show(struct session *s, int64_t now)
         view_numbers(s->view, &n);
         if (s->outlet.records < 2)
                 return; /* only the EPOCH: no proof of movement yet */
-        if (now - s->outlet.delivered_at < MOVING_US)
-                view_state(s->view, STATE_RUNNING, "");
-        else if (n.pending > 0)
+        bool moving = now - s->outlet.delivered_at < MOVING_US;
+        if (!moving && n.pending > 0)
                 view_state(s->view, STATE_WAITING, "Kafka does not acknowledge what was published; pangea goes on trying");
+        else if (hold_show(s, now))
+                return;
+        else if (moving)
+                view_state(s->view, STATE_RUNNING, "");
         else
                 view_state(s->view, STATE_WAITING, "PostgreSQL sends nothing, not even a heartbeat is due");
 }
@@ -167,9 +187,12 @@ static void wait_for_more(struct session *s, bool flowing)
                 wait = FEEDBACK_MIN_US;
         if (s->tx.mode == TX_DIRECT && wait <= 0)
                 wait = FEEDBACK_MIN_US; /* nothing is due before the large transaction ends */
+        int64_t look = standbys_due_in(&s->standbys, now);
+        wait = look < wait ? look : wait;
         if (wait <= 0)
                 return;
-        struct pollfd fds[] = {{.fd = pgstream_socket(s->stream), .events = POLLIN},
+        int stream = s->standbys.need.v ? -1 : pgstream_socket(s->stream);
+        struct pollfd fds[] = {{.fd = stream, .events = POLLIN},
                                {.fd = s->outlet.wake[0], .events = POLLIN},
                                {.fd = s->control->wake_fd, .events = POLLIN}};
         struct timespec until = {wait / 1000000, wait % 1000000 * 1000};
@@ -213,6 +236,8 @@ enum status session_loop(struct session *s, struct err *e)
                         st = gulp(s, &n, e);
                 if (st == ST_OK)
                         st = txread_close(&s->tx, e);
+                if (st == ST_OK)
+                        st = hold_turn(s, clock_mono_us(), e);
                 if (st == ST_OK)
                         st = progress_if_due(s, clock_mono_us(), e);
                 if (st == ST_OK)

@@ -8,6 +8,7 @@
 #include "capture/outlet.h"
 #include "capture/progress.h"
 #include "capture/relcache.h"
+#include "capture/standbys.h"
 #include "capture/tail.h"
 #include "capture/txread.h"
 #include "capture/view.h"
@@ -30,6 +31,11 @@ struct session {
         struct progress progress;
         struct relcache tables;
         struct txread tx;
+
+        struct standbys standbys;
+        struct stream_msg held; /* while standbys.need is not 0; borrowed from the stream, which is not read on */
+        int64_t blamed_at;      /* when the view last said which standby is waited for; 0: none is */
+        char blamed[1000];
 
         lsn_t received, fed; /* the last message's end; the last flush position that was reported */
         int64_t fed_at;      /* clock_mono_us */

@@ -316,6 +316,7 @@ static void resume(struct session *s, const struct judge_facts *f)
         s->tx.start = s->tx.decoded = t->found ? t->lsn : f->base_lsn;
         s->tx.vec = t->vec;
         s->tx.xid_near = f->next_xid;
+        standbys_init(&s->standbys, s->region);
         snprintf(s->tx.origin_prefix, sizeof s->tx.origin_prefix, "pangea_%s_%s_", s->topo->cluster, s->region->name);
 }
 

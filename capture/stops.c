@@ -21,6 +21,12 @@ static const struct {
         {"log_empty", ANEW},
         {"log_recreated", ANEW},
         {"log_cut", ANEW},
+        {"standby_missing",
+         "start that standby of region %s, give its primary_conninfo this application_name, or take the name out of "
+         "postgres.wait_for_standbys"},
+        {"standby_hidden", "run `pangea init --region %s`: it grants pg_read_all_stats"},
+        {"standby_behind", "see why that standby of region %s does not follow (network, disk, load), or take the name out of "
+                           "postgres.wait_for_standbys"},
         {"system_changed", "if the conninfo of region %s is right: " ANEW},
         {"timeline_changed", ANEW},
         {"server_behind", ANEW},

@@ -8,23 +8,27 @@
  * name the object in the second column. */
 struct right {
         bool leader_only;
-        const char *query; /* -> (grant statement): one row for each right that is missing */
+        bool standbys_only; /* only when capture waits for standbys */
+        const char *query;  /* -> (grant statement): one row for each right that is missing */
 };
 
-#define FUNCTION(signature)                                                                                            \
-        {                                                                                                              \
-                false, "SELECT 'GRANT EXECUTE ON FUNCTION pg_catalog." signature " TO ' || quote_ident(current_user) " \
-                       "WHERE NOT has_function_privilege('pg_catalog." signature "', 'EXECUTE')"                       \
+#define FUNCTION(signature)                                                                                             \
+        {                                                                                                               \
+                false, false,                                                                                           \
+                        "SELECT 'GRANT EXECUTE ON FUNCTION pg_catalog." signature " TO ' || quote_ident(current_user) " \
+                        "WHERE NOT has_function_privilege('pg_catalog." signature "', 'EXECUTE')"                       \
         }
-#define PARAMETER(name)                                                                                          \
-        {                                                                                                        \
-                false, "SELECT 'GRANT SET ON PARAMETER " name                                                    \
-                       " TO ' || quote_ident(current_user) WHERE NOT has_parameter_privilege('" name "', 'SET')" \
+#define PARAMETER(name)                                                                                           \
+        {                                                                                                         \
+                false, false,                                                                                     \
+                        "SELECT 'GRANT SET ON PARAMETER " name                                                    \
+                        " TO ' || quote_ident(current_user) WHERE NOT has_parameter_privilege('" name "', 'SET')" \
         }
 
 static const struct right rights[] = {
-        {true, "SELECT 'ALTER ROLE ' || quote_ident(current_user) || ' REPLICATION' FROM pg_catalog.pg_roles "
-               "WHERE rolname = current_user AND NOT rolreplication AND NOT rolsuper"},
+        {true, false,
+         "SELECT 'ALTER ROLE ' || quote_ident(current_user) || ' REPLICATION' FROM pg_catalog.pg_roles "
+         "WHERE rolname = current_user AND NOT rolreplication AND NOT rolsuper"},
         FUNCTION("pg_replication_origin_create(text)"),
         FUNCTION("pg_replication_origin_drop(text)"),
         FUNCTION("pg_replication_origin_session_setup(text)"),
@@ -35,11 +39,15 @@ static const struct right rights[] = {
         FUNCTION("pg_show_replication_origin_status()"),
         PARAMETER("session_replication_role"),
         PARAMETER("deadlock_timeout"),
-        {false,
+        {false, false,
          "SELECT 'GRANT pg_signal_backend TO ' || quote_ident(current_user) WHERE NOT pg_has_role('pg_signal_backend', 'USAGE')"},
-        {false, "SELECT 'GRANT CREATE ON DATABASE ' || quote_ident(current_database()) || ' TO ' || quote_ident(current_user) "
-                "WHERE NOT has_database_privilege(current_database(), 'CREATE')"},
-        {false,
+        /* the flush position of a standby is shown to nobody else */
+        {true, true,
+         "SELECT 'GRANT pg_read_all_stats TO ' || quote_ident(current_user) WHERE NOT pg_has_role('pg_read_all_stats', 'USAGE')"},
+        {false, false,
+         "SELECT 'GRANT CREATE ON DATABASE ' || quote_ident(current_database()) || ' TO ' || quote_ident(current_user) "
+         "WHERE NOT has_database_privilege(current_database(), 'CREATE')"},
+        {false, false,
          "SELECT 'GRANT ' || quote_ident(pg_get_userbyid(nspowner)) || ' TO ' || quote_ident(current_user) FROM pg_catalog.pg_namespace "
          "WHERE nspname = 'pangea' AND NOT pg_has_role(nspowner, 'USAGE')"},
 };
@@ -84,7 +92,7 @@ static enum status missing_rights(struct init *i, struct buf *out, struct err *e
         buf_reset(out);
         for (size_t k = 0; k < sizeof rights / sizeof *rights && st == ST_OK; k++) {
                 struct pgres *res = NULL;
-                if (rights[k].leader_only && !i->leader)
+                if ((rights[k].leader_only && !i->leader) || (rights[k].standbys_only && i->r->nwait == 0))
                         continue;
                 st = pg_exec(i->db, rights[k].query, &res, e);
                 if (st == ST_OK)

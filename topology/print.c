@@ -166,6 +166,12 @@ static void print_region(struct printer *p, const struct region *r)
         put_string(p, "conninfo", buf_cstr(&conninfo));
         if (r->password_file)
                 put_string(p, "password_file", r->password_file);
+        if (r->nwait > 0) {
+                open_list(p, "wait_for_standbys");
+                for (size_t i = 0; i < r->nwait; i++)
+                        put_item(p, r->wait[i]);
+                close_list(p);
+        }
         close_map(p);
         open_map(p, "kafka");
         print_brokers(p, r->kafka.brokers);

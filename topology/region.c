@@ -76,6 +76,48 @@ static void refuse_shared_databases(struct build *b, const struct node *regions,
         }
 }
 
+/* ---- standbys ----------------------------------------------------------------------------------------------------------------- */
+
+static bool application_name_ok(const char *s)
+{
+        size_t n = 0;
+        while (s[n] >= ' ' && s[n] <= '~') /* PostgreSQL shows every other byte as '?' */
+                n++;
+        return n > 0 && n <= STANDBY_NAME_MAX && !s[n];
+}
+
+static bool named_before(const struct region *r, const char *name)
+{
+        for (size_t i = 0; i < r->nwait; i++)
+                if (strcmp(r->wait[i], name) == 0)
+                        return true;
+        return false;
+}
+
+static void build_standbys(struct build *b, const struct node *region, struct region *r)
+{
+        const struct node *list = node_get(node_get(region, "postgres"), "wait_for_standbys");
+        if (!list)
+                return;
+        if (r->role == ROLE_FOLLOWER)
+                problem_error(b->p, list->at, path(b, list), "is for leaders: a follower publishes nothing; remove it");
+        const char **names = ARENA_ARRAY(b->arena, const char *, list->n);
+        r->wait = names;
+        for (size_t i = 0; i < list->n; i++) {
+                const struct node *n = list->items[i];
+                if (n->bad)
+                        continue;
+                if (!application_name_ok(n->text))
+                        problem_error(b->p, n->at, path(b, n),
+                                      "%s is no application_name; it has 1 to %d printable ASCII characters",
+                                      problem_quote(b->p, n->raw), STANDBY_NAME_MAX);
+                else if (named_before(r, n->text))
+                        problem_error(b->p, n->at, path(b, n), "stands here a second time");
+                else if (r->nwait < STANDBYS_MAX) /* more: said by the table */
+                        names[r->nwait++] = n->text;
+        }
+}
+
 /* ---- kafka -------------------------------------------------------------------------------------------------------------------- */
 
 static bool broker_ok(const char *s)
@@ -263,6 +305,7 @@ void build_regions(struct build *b)
                 struct region *r = &list[id.i];
                 r->role = node_num(n, "role") ? ROLE_FOLLOWER : ROLE_LEADER;
                 build_postgres(b, n, r, &found[i]);
+                build_standbys(b, n, r);
                 build_kafka(b, n, r);
                 check_slot_name(b, n);
         }

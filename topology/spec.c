@@ -1,6 +1,7 @@
 #include "topology/spec.h"
 
 #include "change/vector.h"
+#include "topology/topology.h"
 
 /* The order here is the order in docs/topology.md. */
 
@@ -32,10 +33,12 @@ static const struct cfg_key postgres_keys[] = {
                 "changed on disk. A relative path counts from the folder of the topology file."},
         {.name = "wait_for_standbys",
          .type = CFG_LIST,
-         .later = true,
-         .max = 100,
+         .min = 1,
+         .max = STANDBYS_MAX,
          .of = &text,
-         .doc = "Publish only what these physical standbys have flushed."},
+         .doc = "Physical standbys of a leader, by the `application_name` in their `primary_conninfo`: capture publishes only what all of them "
+                "have flushed, so that promoting one can never lose a transaction that another region has. While one is away nothing "
+                "leaves the region; `status` names it. Commits in the region itself do not wait."},
         {.name = NULL},
 };
 

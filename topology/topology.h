@@ -9,6 +9,9 @@
 #include "change/vector.h"
 #include "kafka/kafka.h"
 
+#define STANDBYS_MAX 16
+#define STANDBY_NAME_MAX 63 /* PostgreSQL cuts an application_name there */
+
 enum role { ROLE_LEADER, ROLE_FOLLOWER };
 
 struct region {
@@ -17,6 +20,8 @@ struct region {
         enum role role;
         const char *conninfo;      /* ${ENV} expanded; holds no password of ours */
         const char *password_file; /* NULL = none */
+        size_t nwait;              /* capture publishes only what these standbys have flushed */
+        const char *const *wait;   /* their application_names */
         struct kafka_conf kafka;   /* client_id is left NULL */
 };
 

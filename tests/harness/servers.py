@@ -63,6 +63,31 @@ class Postgres:
         self.stop("immediate")
 
 
+class Standby(Postgres):
+    """A physical standby of a server, streaming from it under this application_name."""
+
+    def __init__(self, folder, primary, name):
+        self.folder = folder
+        os.mkdir(folder)
+        user = []
+        if os.geteuid() == 0:
+            shutil.chown(folder, "postgres", "postgres")
+            user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups", "env", f"HOME={folder}"]
+        bin_folder = os.environ.get("PG_BIN", "/usr/lib/postgresql/15/bin")
+        call(*user, os.path.join(bin_folder, "pg_basebackup"), "-D", os.path.join(folder, "data"), "-R", "-X", "stream", "-c", "fast", "--no-sync",
+             "-d", f"host=127.0.0.1 port={primary.port} user=postgres application_name={name}")
+        args = ["--nofsync"]
+        for o in self.OPTIONS + ("wal_retrieve_retry_interval=200ms",):
+            args += ["--set", o]
+        call(POSTGRES, "start", folder, *args)
+        self.port = number(os.path.join(folder, "postgres.port"))
+
+    def promote(self):
+        c = self.connect("postgres")
+        c.cursor().execute("SELECT pg_promote()")
+        c.close()
+
+
 class Kafka:
     """One broker."""
 
@@ -128,6 +153,9 @@ class Servers:
 
     def new_postgres(self, **kw):
         return Postgres(self.path("postgres"), **kw)
+
+    def new_standby(self, primary, name):
+        return Standby(self.path("postgres"), primary, name)
 
     def new_kafka(self):
         return Kafka(self.path("kafka"))

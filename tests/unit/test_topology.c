@@ -146,10 +146,22 @@ static const struct {
          "t:9:12: conflicts.default: \"manual\" is not supported yet; use last_write_wins\n"
          "t:10:3: conflicts.tables: is not supported yet; remove it\n"
          "t:11:1: durability: is not supported yet; remove it\n"},
-        {"nor these",
-         HEAD "  us: {postgres: {conninfo: host=us, wait_for_standbys: [a]}, kafka: {brokers: [a:1]}, http: {listen: x}}\n",
-         "t:4:38: regions.us.postgres.wait_for_standbys: is not supported yet; remove it\n"
-         "t:4:88: regions.us.http: is not supported yet; remove it\n"},
+        {"nor these", HEAD "  us: {postgres: {conninfo: host=us}, kafka: {brokers: [a:1]}, http: {listen: x}}\n",
+         "t:4:64: regions.us.http: is not supported yet; remove it\n"},
+
+        /* standbys */
+        {"standbys that fit",
+         HEAD "  us: {postgres: {conninfo: host=us, wait_for_standbys: [a, 'b c']}, kafka: {brokers: [a:1]}}\n", ""},
+        {"no standbys in wait_for_standbys",
+         HEAD "  us: {postgres: {conninfo: host=us, wait_for_standbys: []}, kafka: {brokers: [a:1]}}\n",
+         "t:4:57: regions.us.postgres.wait_for_standbys: is empty, but 1 or more are wanted\n"},
+        {"names that no standby can have",
+         HEAD "  us: {postgres: {conninfo: host=us, wait_for_standbys: [a, \"b\\n\", a]}, kafka: {brokers: [a:1]}}\n",
+         "t:4:61: regions.us.postgres.wait_for_standbys[1]: \"b?\" is no application_name; it has 1 to 63 printable ASCII characters\n"
+         "t:4:68: regions.us.postgres.wait_for_standbys[2]: stands here a second time\n"},
+        {"standbys of a follower",
+         HEAD "  " US "\n  eu: {role: follower, postgres: {conninfo: host=eu, wait_for_standbys: [a]}, kafka: {brokers: [a:1]}}\n",
+         "t:5:73: regions.eu.postgres.wait_for_standbys: is for leaders: a follower publishes nothing; remove it\n"},
 
         /* routes */
         {"routes that fit",
@@ -236,7 +248,7 @@ static const struct {
          "  us: {rol: leader, postgres: {conninfo: host=us, passwordfile: x}, kafka: {brokers: [a:1], propertys: {}}}\n"
          "routes: [{table: [public.a], tables: [public.a]}]\nclock: {skew: 1s}\ngroup: {rows: 1}\nlog: {min_insink: 1}\nconflicts: {kep: 1d}\n",
          "t:4:8: regions.us.rol: is no key of this map; allowed are role, postgres, kafka; did you mean role?\n"
-         "t:4:51: regions.us.postgres.passwordfile: is no key of this map; allowed are conninfo, password_file; did you mean password_file?\n"
+         "t:4:51: regions.us.postgres.passwordfile: is no key of this map; allowed are conninfo, password_file, wait_for_standbys; did you mean password_file?\n"
          "t:4:93: regions.us.kafka.propertys: is no key of this map; allowed are brokers, properties; did you mean properties?\n"
          "t:5:11: routes[0].table: is no key of this map; allowed are tables, from, to, where, columns, insert_only; did you mean tables?\n"
          "t:6:9: clock.skew: is no key of this map; allowed are max_skew\n"
@@ -471,9 +483,9 @@ static char *printed(const struct topology *t, bool json)
         return copy;
 }
 
-#define ODD                                                                                                                                              \
-        HEAD "  us: {postgres: {conninfo: \"host=us dbname='my shop' user=u\"}, kafka: {brokers: ['[::1]:9'], properties: {client.rack: 'a: \"b\"'}}}\n" \
-             "  eu: {postgres: {conninfo: host=eu}, kafka: {brokers: [e]}}\n"                                                                            \
+#define ODD                                                                                                                                                                              \
+        HEAD "  us: {postgres: {wait_for_standbys: [a, 'b: c'], conninfo: \"host=us dbname='my shop' user=u\"}, kafka: {brokers: ['[::1]:9'], properties: {client.rack: 'a: \"b\"'}}}\n" \
+             "  eu: {postgres: {conninfo: host=eu}, kafka: {brokers: [e]}}\n"                                                                                                            \
              "routes: [{tables: ['*.*']}, {tables: ['a.\"b.c\"'], from: [us], to: [eu], where: \"x = '$${A}'\", columns: ['yes', 'a b']}]\n"
 
 static void what_is_printed_reads_the_same(void **state)
