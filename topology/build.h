@@ -19,6 +19,11 @@ void build_regions(struct build *b);
 /* t->routes from `routes`, or the default route. After build_regions. */
 void build_routes(struct build *b);
 
+/* t->links from `links`. After build_regions. */
+void build_links(struct build *b);
+/* n names no region: said, with those that there are. */
+void build_unknown_region(struct build *b, const struct node *n);
+
 /* One pattern; *why says what is wrong with it when false. */
 bool pattern_parse(struct arena *a, const char *text, struct table_pattern *out, const char **why);
 bool pattern_match(const struct table_pattern *p, const char *schema, const char *name);

@@ -30,6 +30,14 @@ static void check_log(struct build *b)
 #define MESSAGE_MAX 1000000
 #define RECORD_HEAD 16384
 
+static bool mirrors_any(const struct topology *t, region_id at)
+{
+        for (size_t i = 0; i < t->nlinks; i++)
+                if (t->links[i].at.i == at.i && t->links[i].mirror)
+                        return true;
+        return false;
+}
+
 static void check_record_size(struct build *b)
 {
         const struct node *group = node_get(b->root, "group"), *max = node_get(group, "max_bytes");
@@ -39,7 +47,7 @@ static void check_record_size(struct build *b)
                 for (size_t k = 0; k < r->kafka.nprops; k++)
                         if (strcmp(r->kafka.prop_keys[k], "message.max.bytes") == 0)
                                 message = strtoll(r->kafka.prop_values[k], NULL, 10);
-                if (r->role != ROLE_LEADER || max->num + RECORD_HEAD <= message)
+                if ((r->role != ROLE_LEADER && !mirrors_any(b->t, r->id)) || max->num + RECORD_HEAD <= message)
                         continue;
                 problem_error(b->p, max->at, node_path(b->arena, max),
                               "does not fit into one message of region %s's Kafka (message.max.bytes is %lld); make it smaller, or "
@@ -83,6 +91,7 @@ enum status topology_parse(const char *file, const char *text, size_t len, struc
                 build_limits(&b);
                 build_regions(&b);
                 build_routes(&b);
+                build_links(&b);
                 check_record_size(&b);
         }
         problems_sort(p);

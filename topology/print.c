@@ -227,6 +227,37 @@ static void print_routes(struct printer *p)
         buf_put_str(p->out, p->json ? "]" : "");
 }
 
+static void print_link(struct printer *p, const struct link *l)
+{
+        put_string(p, "log", regset_name(&p->t->names, l->log));
+        put_string(p, "at", regset_name(&p->t->names, l->at));
+        if (l->via.i != REGION_NONE.i)
+                put_string(p, "via", regset_name(&p->t->names, l->via));
+        if (l->topic)
+                put_string(p, "topic", l->topic);
+        put_key(p, "mirror");
+        buf_printf(p->out, "%s%s%s", p->json ? "" : " ", l->mirror ? "true" : "false", p->json ? "" : "\n");
+}
+
+static void print_links(struct printer *p)
+{
+        if (p->t->nlinks == 0)
+                return;
+        put_key(p, "links");
+        buf_put_str(p->out, p->json ? "[" : "\n");
+        p->depth += 2;
+        for (size_t i = 0; i < p->t->nlinks; i++) {
+                buf_put_str(p->out, !p->json ? "  - " : i ? ",{" : "{");
+                p->inline_ = true;
+                p->first = true;
+                print_link(p, &p->t->links[i]);
+                buf_put_str(p->out, p->json ? "}" : "");
+        }
+        p->depth -= 2;
+        p->first = false;
+        buf_put_str(p->out, p->json ? "]" : "");
+}
+
 static void print_limits(struct printer *p)
 {
         const struct topology *t = p->t;
@@ -258,6 +289,7 @@ static void print(struct printer *p)
                 print_region(p, &p->t->regions[i]);
         close_map(p);
         print_routes(p);
+        print_links(p);
         print_limits(p);
 }
 

@@ -43,7 +43,7 @@ static const char *names_of(struct build *b, uint32_t bits)
         return all;
 }
 
-static void unknown_region(struct build *b, const struct node *n)
+void build_unknown_region(struct build *b, const struct node *n)
 {
         struct suggestion s = {.written = n->text};
         for (unsigned i = 0; i < b->t->names.n; i++)
@@ -67,7 +67,7 @@ static uint32_t read_regions(struct build *b, struct making *m, const char *key,
                 if (id.i == REGION_NONE.i) {
                         m->bad = true;
                         if (!n->bad && b->names_known)
-                                unknown_region(b, n);
+                                build_unknown_region(b, n);
                 } else if (bits & region_bit(id)) {
                         problem_error(b->p, n->at, path(b, n), "stands here a second time");
                 } else {

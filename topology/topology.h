@@ -45,6 +45,14 @@ struct route {
         int line, column;
 };
 
+/* Where one region reads one log, and whether it copies it; without a link it is read from the Kafka of the log's own region. */
+struct link {
+        region_id log, at;
+        bool mirror;       /* at copies it into its own Kafka, as <cluster>.<log>.log, and reads it there */
+        region_id via;     /* read from the Kafka of this region, which has it by a link of its own; REGION_NONE: no */
+        const char *topic; /* read from at's own Kafka under this name, put there by somebody else (MirrorMaker 2); NULL: no */
+};
+
 enum rule { RULE_LAST_WRITE_WINS }; /* the others are refused as not supported yet */
 
 struct topology {
@@ -55,6 +63,8 @@ struct topology {
         size_t nroutes;
         const struct route *routes; /* at least one: the default route when the file says none */
         bool default_routes;
+        size_t nlinks;
+        const struct link *links; /* at most one for each (log, at) */
         int64_t max_skew_us;
         uint32_t group_max_rows;
         size_t group_max_bytes;
@@ -97,6 +107,14 @@ uint32_t route_writers(const struct topology *t, const struct route *r);
 bool topology_applies(const struct topology *t, const char *schema, const char *name, region_id from, region_id to);
 /* More than one leader writes it: conflicts are possible. */
 bool topology_multi_writer(const struct topology *t, const char *schema, const char *name);
+
+/* ---- links: where a log is read ---- */
+/* NULL: there is none, at reads the log where it is written. */
+const struct link *topology_link(const struct topology *t, region_id log, region_id at);
+/* Does at copy this log into its own Kafka? */
+bool topology_mirrors(const struct topology *t, region_id log, region_id at);
+/* The region from whose Kafka `at` reads `log`; the topic's name there goes into buf, as below. */
+const struct region *topology_log_place(const struct topology *t, region_id log, region_id at, char *buf, size_t size);
 
 /* ---- names, DESIGN 4.1 and 9 ---- */
 /* Each writes into buf (size bytes) and returns it. */

@@ -139,13 +139,11 @@ static const struct {
 
         /* not built yet */
         {"what is not built yet",
-         THREE "links: [{log: us, at: eu, mirror: true}]\n"
-               "conflicts:\n  default: manual\n  tables: {public.a: {resolver: greatest}}\n"
+         THREE "conflicts:\n  default: manual\n  tables: {public.a: {resolver: greatest}}\n"
                "durability: {quorum: 1}\n",
-         "t:7:1: links: is not supported yet; remove it\n"
-         "t:9:12: conflicts.default: \"manual\" is not supported yet; use last_write_wins\n"
-         "t:10:3: conflicts.tables: is not supported yet; remove it\n"
-         "t:11:1: durability: is not supported yet; remove it\n"},
+         "t:8:12: conflicts.default: \"manual\" is not supported yet; use last_write_wins\n"
+         "t:9:3: conflicts.tables: is not supported yet; remove it\n"
+         "t:10:1: durability: is not supported yet; remove it\n"},
         {"nor these", HEAD "  us: {postgres: {conninfo: host=us}, kafka: {brokers: [a:1]}, http: {listen: x}}\n",
          "t:4:64: regions.us.http: is not supported yet; remove it\n"},
 
@@ -222,6 +220,54 @@ static const struct {
          "t:7:80: routes[0].tables[5]: \"information_schema.x\" is in a schema of PostgreSQL or of Pangea itself, which are not replicated\n"
          "t:7:102: routes[0].tables[6]: \"a.\"b\" is no table; a table is written schema.table or \"my schema\".\"my.table\", with * for any text\n"
          "t:7:110: routes[0].tables[7]: \".a\" is no table; a table is written schema.table or \"my schema\".\"my.table\", with * for any text\n"},
+        /* links */
+        {"links that fit", THREE "links: [{log: us, at: eu, mirror: true}, {log: us, at: ap, via: eu}, {log: ap, at: us, topic: ap.shop-1_x}]\n", ""},
+        {"via a copy that somebody else makes", THREE "links: [{log: us, at: eu, topic: x}, {log: us, at: ap, via: eu}]\n", ""},
+        {"a link of regions that are not there", THREE "links: [{log: uss, at: eux, mirror: true}, {log: us, at: eu, via: a}]\n",
+         "t:7:15: links[0].log: there is no region \"uss\"; the regions are ap, eu, us; did you mean us?\n"
+         "t:7:24: links[0].at: there is no region \"eux\"; the regions are ap, eu, us; did you mean eu?\n"
+         "t:7:67: links[1].via: there is no region \"a\"; the regions are ap, eu, us; did you mean ap?\n"},
+        {"a link without its ends", THREE "links: [{mirror: true}]\n",
+         "t:7:9: links[0].log: is missing; it must be a name of a-z, 0-9 and _, at most 31 bytes\n"
+         "t:7:9: links[0].at: is missing; it must be a name of a-z, 0-9 and _, at most 31 bytes\n"},
+        {"a region mirrors its own log", THREE "links: [{log: us, at: us, mirror: true}]\n",
+         "t:7:23: links[0].at: a region reads its own log in its own Kafka; remove the link\n"},
+        {"a link that says nothing", THREE "links: [{log: us, at: eu}, {log: us, at: ap, mirror: false}]\n",
+         "t:7:9: links[0]: says nothing; give it mirror: true, via or topic, or remove it\n"
+         "t:7:28: links[1]: says nothing; give it mirror: true, via or topic, or remove it\n"},
+        {"more than one way in a link", THREE "links: [{log: us, at: eu, mirror: true, topic: x}]\n",
+         "t:7:9: links[0]: mirror, via and topic exclude each other; keep one of them\n"},
+        {"two links for one reader", THREE "links:\n- {log: us, at: eu, mirror: true}\n- {log: us, at: eu, topic: x}\n",
+         "t:9:3: links[1]: how eu reads the log of us is said in line 8 already; there is one way for each log and reader\n"},
+        {"a via that leads nowhere", THREE "links: [{log: us, at: ap, via: eu}]\n",
+         "t:7:32: links[0].via: leads nowhere: eu does not mirror the log of us; add {log: us, at: eu, mirror: true}\n"},
+        {"a via to the mirror of another log", THREE "links: [{log: ap, at: eu, mirror: true}, {log: us, at: ap, via: eu}]\n",
+         "t:7:65: links[1].via: leads nowhere: eu does not mirror the log of us; add {log: us, at: eu, mirror: true}\n"},
+        {"a via a via",
+         THREE "  us2: {postgres: {conninfo: host=u2}, kafka: {brokers: [u2:1]}}\n"
+               "links: [{log: us, at: eu, mirror: true}, {log: us, at: ap, via: eu}, {log: us, at: us2, via: ap}]\n",
+         "t:8:94: links[2].via: ap reads the log via eu itself; a via must lead to the region that mirrors it, say via: eu\n"},
+        {"a via in a circle",
+         THREE "  us2: {postgres: {conninfo: host=u2}, kafka: {brokers: [u2:1]}}\n"
+               "links: [{log: us, at: eu, via: ap}, {log: us, at: ap, via: eu}]\n",
+         "t:8:32: links[0].via: ap reads the log via eu itself; a via must lead to the region that mirrors it, say via: eu\n"
+         "t:8:60: links[1].via: eu reads the log via ap itself; a via must lead to the region that mirrors it, say via: ap\n"},
+        {"via itself, and via where it is anyway", THREE "links: [{log: us, at: eu, via: eu}, {log: us, at: ap, via: us}]\n",
+         "t:7:32: links[0].via: a region cannot read via itself; use mirror: true or topic\n"
+         "t:7:60: links[1].via: the log's own region is where it is read anyway; remove the link\n"},
+        {"topics that are none", THREE "links: [{log: us, at: eu, topic: 'a b'}, {log: ap, at: eu, topic: ..}, {log: eu, at: us, topic: shop.us.log}]\n",
+         "t:7:34: links[0].topic: \"a b\" is no name of a Kafka topic; it is made of a-z, A-Z, 0-9, '.', '_' and '-', at most 249 bytes\n"
+         "t:7:67: links[1].topic: \"..\" is no name of a Kafka topic; it is made of a-z, A-Z, 0-9, '.', '_' and '-', at most 249 bytes\n"
+         "t:7:97: links[2].topic: is us's own log, it cannot be a copy of eu's\n"},
+        {"a mirror within one Kafka",
+         HEAD "  " US "\n  eu: {postgres: {conninfo: host=eu}, kafka: {brokers: ['e:1', 'us:1']}}\nlinks: [{log: us, at: eu, mirror: true}]\n",
+         "t:6:27: links[0].mirror: us and eu have broker us:1 in common: the mirror would write into the log that it reads; regions that "
+         "share a Kafka need no mirror, remove the link\n"},
+        {"a mirror of records that are too large for it",
+         HEAD "  us: {postgres: {conninfo: host=us}, kafka: {brokers: [us:1], properties: {message.max.bytes: 5000000}}}\n  " AP
+              "\ngroup: {max_bytes: 2MB}\nlinks: [{log: us, at: ap, mirror: true}]\n",
+         "t:6:20: group.max_bytes: does not fit into one message of region ap's Kafka (message.max.bytes is 1000000); make it smaller, or "
+         "set message.max.bytes in the region's kafka.properties and allow it in the brokers\n"},
         {"columns", THREE "routes: [{tables: [public.a], from: [us], columns: [a, a, '']}]\n",
          "t:7:56: routes[0].columns[1]: stands here a second time\n"
          "t:7:59: routes[0].columns[2]: is empty, but text is wanted\n"},
@@ -382,6 +428,33 @@ static void names_of_what_is_made(void **state)
         assert_string_equal(topology_slot(t, eu, b, sizeof b), "pangea_shop_eu");
         assert_string_equal(topology_publication(t, eu, b, sizeof b), "pangea_shop_eu");
         assert_string_equal(topology_origin(t, eu, us, b, sizeof b), "pangea_shop_eu_us");
+        topology_free(t);
+}
+
+static void who_reads_which_log_where(void **state)
+{
+        (void)state;
+        struct topology *t = good(THREE "links: [{log: us, at: eu, mirror: true}, {log: us, at: ap, via: eu}, {log: ap, at: us, topic: x.y},"
+                                        " {log: ap, at: eu, via: us}]\n");
+        static const struct {
+                const char *why, *log, *at, *kafka, *topic;
+                bool mirrors;
+        } want[] = {
+                {"without a link", "eu", "us", "eu", "shop.eu.log", false},
+                {"the own log", "us", "us", "us", "shop.us.log", false},
+                {"a mirror", "us", "eu", "eu", "shop.us.log", true},
+                {"via a mirror", "us", "ap", "eu", "shop.us.log", false},
+                {"a copy of another name", "ap", "us", "us", "x.y", false},
+                {"via a copy of another name", "ap", "eu", "us", "x.y", false},
+        };
+        for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
+                char topic[256];
+                region_id log = topology_region(t, want[i].log)->id, at = topology_region(t, want[i].at)->id;
+                const struct region *place = topology_log_place(t, log, at, topic, sizeof topic);
+                if (strcmp(place->name, want[i].kafka) != 0 || strcmp(topic, want[i].topic) != 0 ||
+                    topology_mirrors(t, log, at) != want[i].mirrors)
+                        fail_msg("%s: %s in the Kafka of %s", want[i].why, topic, place->name);
+        }
         topology_free(t);
 }
 
@@ -734,6 +807,7 @@ int main(void)
                 cmocka_unit_test(everything_of_the_file_arrives),
                 cmocka_unit_test(defaults_are_those_of_the_design),
                 cmocka_unit_test(names_of_what_is_made),
+                cmocka_unit_test(who_reads_which_log_where),
                 cmocka_unit_test(the_right_route_wins),
                 cmocka_unit_test(the_default_route_takes_all_but_the_catalogs),
                 cmocka_unit_test(who_applies_what),
