@@ -8,6 +8,7 @@
 #include "kafka/client.h"
 
 #define LIMIT_MS 15000
+#define ID_LIMIT_MS 3000
 #define SPREADS_MS 2000 /* a topic made elsewhere a moment ago may be unknown here for this long */
 
 struct admin {
@@ -390,5 +391,21 @@ enum status kafka_offset_at(const struct kafka_conf *c, const char *topic, int64
                 st = fail(&a, e, code, "looking for a time", NULL);
 out:
         admin_close(&a);
+        return st;
+}
+
+enum status kafka_cluster_id(const struct kafka_conf *c, char *buf, size_t size, struct err *e)
+{
+        struct client cl = {0};
+        enum status st = client_open(&cl, c, &(struct client_opts){.kind = CLIENT_ADMIN}, e);
+        char *id = st ? NULL : rd_kafka_clusterid(cl.rk, ID_LIMIT_MS);
+        buf[0] = 0;
+        if (id)
+                snprintf(buf, size, "%s", id);
+        else if (!st)
+                st = client_waits(&cl, e, "the cluster does not tell its id");
+        if (id)
+                rd_kafka_mem_free(cl.rk, id);
+        client_close(&cl);
         return st;
 }

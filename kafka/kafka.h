@@ -99,6 +99,8 @@ MUSTCHECK enum status kafka_topic_ensure(const struct kafka_conf *c, const struc
 MUSTCHECK enum status kafka_topic_check(const struct kafka_conf *c, const char *topic, struct err *e);
 /* ST_DATA topic_missing when it is not there. Returns when the broker has forgotten it. */
 MUSTCHECK enum status kafka_topic_delete(const struct kafka_conf *c, const char *topic, struct err *e);
+/* The id that the cluster gave itself: two addresses with one id are one cluster. */
+MUSTCHECK enum status kafka_cluster_id(const struct kafka_conf *c, char *buf, size_t size, struct err *e);
 /* Deletes every record before `before`. */
 MUSTCHECK enum status kafka_delete_records(const struct kafka_conf *c, const char *topic, koffset_t before, struct err *e);
 /* The first offset whose record is not older than time_us (the end when all are older). */
