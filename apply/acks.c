@@ -11,10 +11,9 @@
 static enum status open_one(struct applier *a, unsigned i, struct err *e)
 {
         char topic[256], client[128];
-        struct kafka_conf conf = a->topo->regions[i].kafka;
+        struct kafka_conf conf = topology_log_place(a->topo, (region_id){(uint8_t)i}, a->me, topic, sizeof topic)->kafka;
         snprintf(client, sizeof client, "pangea-%s-%s-acks", a->topo->cluster, regset_name(&a->topo->names, a->me));
         conf.client_id = client;
-        topology_topic(a->topo, (region_id){(uint8_t)i}, topic, sizeof topic);
         return kafka_reader_open(&a->ack_log[i], &conf, topic, KAFKA_FROM_END, 256, e);
 }
 

@@ -50,12 +50,14 @@ static enum status applier_open(struct applier **out, const struct agent_opts *o
         for (unsigned i = 0; i < MAX_REGIONS; i++)
                 a->from[i].since_us = clock_wall_us();
         apply_forget(a);
+        a->mirrors = mirrors_start(a->topo, a->me);
         *out = a;
         return ST_OK;
 }
 
 static void applier_close(struct applier *a)
 {
+        mirrors_stop(a->mirrors);
         apply_forget(a);
         tombs_free(a->tombs);
         arena_release(&a->arena);
@@ -79,6 +81,8 @@ static void idle(struct applier *a, int64_t us)
 static bool all_stopped(const struct applier *a, struct err *e)
 {
         bool any = false;
+        if (mirrors_alive(a->mirrors))
+                return false; /* others read what they copy */
         for (unsigned i = 0; i < a->topo->names.n; i++) {
                 const struct origin *o = &a->from[i];
                 if (i == a->me.i || !(a->leaders >> i & 1))
@@ -142,8 +146,10 @@ static enum status live(struct applier *a, struct err *e)
                 if (next) {
                         log_event(LOG_INFO, "apply.topology", "file=%s", next->file);
                         apply_forget(a);
+                        mirrors_stop(a->mirrors);
                         topology_free(a->topo);
                         set_topology(a, next);
+                        a->mirrors = mirrors_start(a->topo, a->me);
                         apply_forget(a);
                         return err_set(e, ST_OK, "a new topology");
                 }

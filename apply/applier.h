@@ -6,6 +6,7 @@
 
 #include "apply/catalog.h"
 #include "apply/inlog.h"
+#include "apply/mirror.h"
 #include "apply/ownlog.h"
 #include "apply/sql.h"
 #include "apply/tombs.h"
@@ -58,6 +59,7 @@ struct applier {
         int wake_fd; /* eventfd-like pipe that the readers write; read end */
         int wake_write;
         uint32_t leaders; /* bit per region */
+        struct mirrors *mirrors; /* threads of their own; they read *topo */
 
         /* known */
         struct regset regs;

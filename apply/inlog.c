@@ -9,6 +9,8 @@
 #include "base/mem.h"
 
 #define REREAD_LIMIT_US INT64_C(60000000)
+#define ASK_MS 1000
+#define SEARCH_TURN 10000
 #define QUEUE_ITEMS 20000
 
 struct inlog {
@@ -26,6 +28,9 @@ struct inlog {
         struct log_position at; /* of the last accepted record */
         koffset_t stored;       /* the offset we began at: its record must be the one we remember */
         koffset_t read;
+        bool copy, searching;
+        koffset_t search_end; /* of the log itself: if it is not before it, it is nowhere */
+        struct err misplaced; /* why it is searched: the named stop when it is not found */
         /* an unfinished chunked group */
         koffset_t big_first; /* -1: none */
         uint32_t big_next;
@@ -44,6 +49,7 @@ enum status inlog_open(struct inlog **out, const struct inlog_opts *o, struct er
         l->note_ctx = o->note_ctx;
         l->at = o->from;
         l->stored = o->from.offset;
+        l->copy = o->copy;
         l->read.v = -1;
         l->big_first.v = -1;
         l->max_bytes = o->max_bytes;
@@ -135,12 +141,17 @@ size_t inlog_queued_bytes(const struct inlog *l)
         return l->bytes;
 }
 
-/* The record at the stored offset must be the one that was applied: anything else means another topic under the same name. */
-static enum status check_stored(struct inlog *l, const struct record *r, koffset_t offset, struct err *e)
+/* Is it the record that was applied last? */
+static bool is_stored(const struct inlog *l, const struct record *r)
 {
         bool group = r->head.kind == RECORD_GROUP;
-        if (offset.v == l->stored.v && r->head.epoch == l->at.epoch && r->head.seq == l->at.seq &&
-            (!group || r->u.group.hlc.v == l->at.hlc.v))
+        return r->head.epoch == l->at.epoch && r->head.seq == l->at.seq && (!group || r->u.group.hlc.v == l->at.hlc.v);
+}
+
+/* The record at the stored offset must be the one that was applied: anything else means another topic. */
+static enum status check_stored(struct inlog *l, const struct record *r, koffset_t offset, struct err *e)
+{
+        if (offset.v == l->stored.v && is_stored(l, r))
                 return ST_OK;
         return err_named(e, ST_DATA, "topic_recreated",
                          "topic %s: offset %" PRId64 " held epoch %" PRIu64 " seq %" PRIu64
@@ -148,6 +159,51 @@ static enum status check_stored(struct inlog *l, const struct record *r, koffset
                          ": the topic was recreated or its records were deleted; "
                          "this region must be set up again from a copy of another one (pangea deinit, copy, pangea init)",
                          l->topic, l->stored.v, l->at.epoch, l->at.seq, offset.v, r->head.epoch, r->head.seq);
+}
+
+/* Looks through the topic from its start for the record that was applied last; why is told when it is not there. */
+static enum status search(struct inlog *l, const struct err *why, struct err *e)
+{
+        koffset_t low;
+        l->misplaced = *why;
+        enum status s = kafka_reader_watermarks(l->reader, ASK_MS, &low, &l->search_end, e);
+        if (s == ST_OK && low.v >= l->search_end.v && !l->copy) { /* nothing to look through */
+                *e = l->misplaced;
+                return e->code;
+        }
+        if (s == ST_OK)
+                s = kafka_reader_seek(l->reader, KAFKA_FROM_START, ASK_MS, e);
+        if (s != ST_OK)
+                return s; /* asked again: the next call meets the same record */
+        l->searching = true;
+        log_event(LOG_INFO, "apply.searching", "topic=%s\tepoch=%" PRIu64 "\tseq=%" PRIu64 "\tstored_offset=%" PRId64 "\twhy=%s",
+                  l->topic, l->at.epoch, l->at.seq, l->stored.v, why->msg);
+        return ST_OK;
+}
+
+/* One record of a search. *take: it is the one. In a copy what has not come yet is waited for; behind it, it is not to be found. */
+static enum status look(struct inlog *l, const struct record *r, koffset_t offset, bool *take, struct err *e)
+{
+        if (is_stored(l, r)) {
+                log_event(LOG_WARN, "apply.repositioned",
+                          "topic=%s\tepoch=%" PRIu64 "\tseq=%" PRIu64 "\tfrom=%" PRId64 "\tto=%" PRId64, l->topic, l->at.epoch,
+                          l->at.seq, l->stored.v, offset.v);
+                l->stored = offset;
+                l->searching = false;
+                *take = true;
+                return ST_OK;
+        }
+        bool beyond = r->head.epoch >= l->at.epoch && r->head.seq > l->at.seq;
+        if (!beyond && (l->copy || offset.v < l->search_end.v - 1))
+                return ST_OK;
+        *e = l->misplaced;
+        return e->code;
+}
+
+const char *inlog_searches(const struct inlog *l)
+{
+        return l->searching && l->copy ? "this region's mirror of its log, which does not hold the last record applied here yet"
+                                       : "";
 }
 
 static void fill_group(struct log_item *i, const struct record *r, region_id region, bool keep_txs)
@@ -274,10 +330,13 @@ static enum status judge(struct inlog *l, const struct record *r, koffset_t offs
         if (h->region.i != l->region.i)
                 return err_named(e, ST_DATA, "region_mismatch", "topic %s offset %" PRId64 ": the record is of region %s", l->topic,
                                  offset.v, regset_name(l->regs, h->region));
+        if (l->searching)
+                return look(l, r, offset, take, e);
         if (l->stored.v >= 0 && l->read.v < 0) {
-                enum status s = check_stored(l, r, offset, e);
+                struct err why;
+                enum status s = check_stored(l, r, offset, &why);
                 *take = s == ST_OK;
-                return s;
+                return s == ST_OK ? s : search(l, &why, e);
         }
         if (h->kind == RECORD_EPOCH) {
                 if (h->epoch <= l->at.epoch)
@@ -327,7 +386,8 @@ static enum status one(struct inlog *l, struct kafka_msg *m, struct err *e)
         s = judge(l, &r, m->offset, &take, e);
         if (s != ST_OK)
                 return s;
-        l->read = m->offset;
+        if (!l->searching && (take || l->stored.v < 0 || l->read.v >= 0))
+                l->read = m->offset;
         if (take)
                 accept(l, m, &r);
         return ST_OK;
@@ -336,9 +396,17 @@ static enum status one(struct inlog *l, struct kafka_msg *m, struct err *e)
 enum status inlog_pump(struct inlog *l, struct err *e)
 {
         bool any = false;
-        while (l->note || (l->bytes < l->max_bytes && l->items < QUEUE_ITEMS)) {
+        for (int looked = 0; l->note || (l->bytes < l->max_bytes && l->items < QUEUE_ITEMS);) {
+                if (l->searching && ++looked > SEARCH_TURN)
+                        break; /* others have work to do meanwhile */
                 struct kafka_msg m = {.handle = NULL};
                 enum status s = kafka_reader_next(l->reader, 0, &m, e);
+                if (s == ST_DATA && strcmp(e->name, "offset_gone") == 0 && l->stored.v >= 0 && l->read.v < 0 && !l->searching) {
+                        struct err why = *e;
+                        s = search(l, &why, e);
+                        if (s == ST_OK)
+                                continue;
+                }
                 if (s != ST_OK)
                         return s == ST_RETRY && any ? ST_OK : s;
                 any = true;

@@ -1,6 +1,8 @@
 /* inlog: one region's log as the apply agent reads it: fenced, in sequence, queued.  DESIGN 5.1, 6.1.
  * Reads ahead into a bounded queue; what it hands out is in log order and accepted: records of a lower epoch behind an EPOCH are gone,
  * sequence numbers are contiguous, the region and incarnation are the right ones.
+ * When the record at the stored offset is not the one that was applied there (the log is read somewhere else now: a changed link, a copy
+ * that was made anew), it is searched from the topic's start by epoch and sequence number, and reading goes on behind it.
  * Owner: the apply agent's thread.  Fails: ST_DATA with the name of the stop (seq_gap, record_corrupt, region_mismatch,
  * incarnation_changed, topic_recreated, offset_gone, topic_missing); ST_RETRY: nothing yet, or the broker is away. */
 #ifndef PANGEA_APPLY_INLOG_H
@@ -58,6 +60,7 @@ struct inlog_opts {
         region_id region;
         struct regset *regs; /* shared with the agent; grows */
         struct log_position from;
+        bool copy; /* not the log itself but a mirror of it: what is not in it yet may still come */
         size_t max_bytes; /* of the queue */
         int wake_fd;
         /* The own log: every item is also shown to note, with txs filled; reading goes on when the queue is full: groups are then kept as
@@ -77,6 +80,8 @@ void log_item_free(struct log_item *i);
 koffset_t inlog_read_offset(const struct inlog *l); /* last record read; -1 none */
 koffset_t inlog_end_offset(struct inlog *l);        /* one past the last in Kafka as the last fetch told; -1 unknown */
 uint64_t inlog_epoch(const struct inlog *l);
+/* What it looks for while it reads nothing: "" when it reads. */
+const char *inlog_searches(const struct inlog *l);
 size_t inlog_queued(const struct inlog *l); /* records */
 size_t inlog_queued_bytes(const struct inlog *l);
 

@@ -174,15 +174,16 @@ static void note_own(void *ctx, const struct log_item *i)
 static enum status open_log(struct applier *a, region_id r, const struct log_position *from, struct inlog **out, struct err *e)
 {
         char topic[256], client[128];
-        struct kafka_conf conf = a->topo->regions[r.i].kafka;
+        const struct region *place = topology_log_place(a->topo, r, a->me, topic, sizeof topic);
+        struct kafka_conf conf = place->kafka;
         snprintf(client, sizeof client, "pangea-%s-%s-apply", a->topo->cluster, regset_name(&a->topo->names, a->me));
         conf.client_id = client;
-        topology_topic(a->topo, r, topic, sizeof topic);
         struct inlog_opts o = {.conf = &conf,
                                .topic = topic,
                                .region = r,
                                .regs = &a->regs,
                                .from = *from,
+                               .copy = place->id.i != r.i,
                                .wake_fd = a->wake_write,
                                .max_bytes = r.i == a->me.i ? OWN_QUEUE : PEER_QUEUE};
         if (r.i == a->me.i) {

@@ -101,6 +101,24 @@ static json_t *origin_json(struct applier *a, struct origin *o)
         return j;
 }
 
+/* What the mirrors of this region do. */
+static json_t *mirrors_json(struct applier *a)
+{
+        json_t *list = json_array();
+        struct mirror_state s;
+        for (size_t i = 0; a->mirrors && mirrors_look(a->mirrors, i, &s); i++) {
+                json_t *j = json_object();
+                json_object_set_new(j, "log", json_string(s.log));
+                json_object_set_new(j, "state", json_string(state_name(s.state)));
+                json_object_set_new(j, "since", iso(s.since_us));
+                put_why(j, &s.why);
+                json_object_set_new(j, "source_offset", json_integer(s.source.v));
+                json_object_set_new(j, "mirrored_offset", json_integer(s.mirrored.v));
+                json_array_append_new(list, j);
+        }
+        return list;
+}
+
 void status_write(struct applier *a, enum agent_state state, int64_t since_us, const struct err *why)
 {
         json_t *j = json_object(), *origins = json_array(), *own = json_object();
@@ -115,6 +133,7 @@ void status_write(struct applier *a, enum agent_state state, int64_t since_us, c
         json_object_set_new(j, "since", iso(since_us));
         put_why(j, why);
         json_object_set_new(j, "origins", origins);
+        json_object_set_new(j, "mirrors", mirrors_json(a));
         json_object_set_new(own, "processed_hlc", json_integer((json_int_t)a->applied.at[a->me.i].v));
         json_object_set_new(own, "processed_lsn", lsn_json(a->own_stable.lsn));
         json_object_set_new(own, "read_lsn", a->own ? lsn_json(ownlog_read_lsn(a->own)) : json_null());

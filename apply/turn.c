@@ -67,6 +67,11 @@ static void read_logs(struct applier *a)
                         }
                 }
                 log_trouble(a, o, inlog_pump(o->log, &e), &e);
+                const char *searched = inlog_searches(o->log);
+                if (!o->dead && *searched) {
+                        err_set(&e, ST_RETRY, "waits for %s", searched);
+                        origin_state(a, o, STATE_WAITING, &e);
+                }
         }
 }
 

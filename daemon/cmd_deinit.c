@@ -106,11 +106,11 @@ static enum status drop_schema(struct init *i, struct err *e)
         return st;
 }
 
-static enum status drop_topic(struct init *i, struct err *e)
+static enum status drop_topic(struct init *i, region_id log, struct err *e)
 {
         char name[128], client[96];
         struct kafka_conf conf = i->r->kafka;
-        topology_topic(i->t, i->r->id, name, sizeof name);
+        topology_topic(i->t, log, name, sizeof name);
         snprintf(client, sizeof client, "pangea-%s-%s-deinit", i->t->cluster, i->r->name);
         conf.client_id = client;
         if (i->dry_run) {
@@ -126,10 +126,20 @@ static enum status drop_topic(struct init *i, struct err *e)
         return ST_OK;
 }
 
+/* The own log, and the mirrors: their topics are of no use without pangea.mirror. */
+static enum status drop_topics(struct init *i, struct err *e)
+{
+        enum status st = drop_topic(i, i->r->id, e);
+        for (size_t k = 0; k < i->t->nregions && st == ST_OK; k++)
+                if (topology_mirrors(i->t, i->t->regions[k].id, i->r->id))
+                        st = drop_topic(i, i->t->regions[k].id, e);
+        return st;
+}
+
 static enum status deinit(struct init *i, struct err *e)
 {
         static enum status (*const steps[])(struct init *, struct err *) = {
-                look, check_inactive, drop_publication, drop_slot, drop_origins, drop_schema, drop_topic};
+                look, check_inactive, drop_publication, drop_slot, drop_origins, drop_schema, drop_topics};
         enum status st = ST_OK;
         for (size_t k = 0; k < sizeof steps / sizeof *steps && st == ST_OK; k++)
                 st = steps[k](i, e);
@@ -169,7 +179,7 @@ int cmd_deinit(struct invocation *in)
                         char topic[128];
                         fprintf(stderr,
                                 "pangea: deinit takes region %s out: its publication, replication slot, replication origins and schema pangea in its "
-                                "database, and its topic %s with every change in it that the other regions have not applied yet. Tables and rows "
+                                "database, and its topic %s with every change in it that the other regions have not applied yet, and its mirrors of other logs. Tables and rows "
                                 "stay. Say --yes to do it, --dry-run to see the statements.\n",
                                 r->name, topology_topic(t, r->id, topic, sizeof topic));
                         code = EXIT_USAGE;

@@ -90,6 +90,8 @@ const struct error_row error_table[] = {
         {"topic_recreated", EXIT_KAFKA, "the topic holds other records than those that were applied", SET_UP_ANEW},
         {"offset_gone", EXIT_KAFKA, "the next record to apply is not in the topic any more: retention passed, or it was recreated",
          SET_UP_ANEW},
+        {"mirror_of_itself", EXIT_KAFKA, "a mirror would write into the log that it reads: both regions' brokers are one Kafka cluster",
+         "remove the link with `mirror: true`, or correct the brokers"},
         {"producer_fatal", EXIT_KAFKA, "librdkafka gave the producer up",
          "it is made anew by itself; if it comes back, look at the brokers"},
         {"record_corrupt", EXIT_RUNTIME, "a record's bytes are damaged or no record of Pangea's",

@@ -7,7 +7,6 @@
 
 #include "daemon_schema_sql.h"
 
-#define SCHEMA_VERSION 1
 #define KAFKA_DEFAULT_MESSAGE 1048588
 
 /* Two inits of one region take turns. Session-level: nothing of it is left when the connection ends. */
@@ -23,13 +22,41 @@ static enum status take_turn(struct init *i, struct err *e)
         return pg_exec(i->db, "SELECT pg_catalog.pg_advisory_lock(1885433703, 1)", NULL, e);
 }
 
+/* What makes version k + 2 out of version k + 1: each may be run again. */
+static const char *const migrations[SCHEMA_VERSION - 1] = {
+        "CREATE TABLE IF NOT EXISTS pangea.mirror (log text PRIMARY KEY, source_offset bigint NOT NULL)",
+};
+
+/* Of a schema that is there. One without pangea.meta was left by an init that did not come to its end: its version is not known. */
+static enum status migrate(struct init *i, struct err *e)
+{
+        enum status st = ST_OK;
+        char sql[128];
+        struct err ignored;
+        if (i->schema_version >= SCHEMA_VERSION)
+                return ST_OK;
+        st = init_sql(i, "BEGIN", e);
+        for (size_t v = i->schema_version > 1 ? (size_t)i->schema_version : 1; v < SCHEMA_VERSION && st == ST_OK; v++)
+                st = init_sql(i, migrations[v - 1], e);
+        snprintf(sql, sizeof sql, "UPDATE pangea.meta SET schema_version = %d", SCHEMA_VERSION);
+        if (st == ST_OK)
+                st = init_sql(i, sql, e);
+        if (st == ST_OK)
+                st = init_sql(i, "COMMIT", e);
+        if (st != ST_OK && !pg_lost(i->db))
+                (void)!pg_exec(i->db, "ROLLBACK", NULL, &ignored);
+        if (st == ST_OK && !i->dry_run && i->has_meta)
+                init_say(i, "schema pangea: from version %lld to %d", (long long)i->schema_version, SCHEMA_VERSION);
+        return st;
+}
+
 static enum status make_schema(struct init *i, struct err *e)
 {
         struct err ignored;
         if (i->has_schema) {
                 if (!i->dry_run)
                         init_say(i, "schema pangea: there");
-                return ST_OK;
+                return migrate(i, e);
         }
         enum status st = init_sql(i, "BEGIN", e);
         if (st == ST_OK)
@@ -141,9 +168,8 @@ static enum status write_meta(struct init *i, lsn_t lsn, const char *xid, struct
 }
 
 /* ---- Kafka --------------------------------------------------------------------------------------------------------------------------- */
-static int64_t largest_message(const struct region *r)
+static int64_t largest_message(const struct region *r, int64_t max)
 {
-        int64_t max = KAFKA_DEFAULT_MESSAGE;
         for (size_t k = 0; k < r->kafka.nprops; k++)
                 if (strcmp(r->kafka.prop_keys[k], "message.max.bytes") == 0 && strtoll(r->kafka.prop_values[k], NULL, 10) > max)
                         max = strtoll(r->kafka.prop_values[k], NULL, 10);
@@ -157,29 +183,40 @@ enum status init_kafka_failed(const struct init *i, struct err *e)
         return err_wrap(e, "region %s", i->r->name);
 }
 
-static enum status make_topic(struct init *i, struct err *e)
+/* The topic of a region's log in the Kafka of this one: the own log, or a mirror. */
+static enum status make_topic(struct init *i, const struct region *log, struct err *e)
 {
         char name[128], client[96];
         bool created = false;
+        const char *what = log == i->r ? "topic" : "topic of a mirror";
         struct kafka_conf conf = i->r->kafka;
-        topology_topic(i->t, i->r->id, name, sizeof name);
+        topology_topic(i->t, log->id, name, sizeof name);
         snprintf(client, sizeof client, "pangea-%s-%s-init", i->t->cluster, i->r->name);
         conf.client_id = client;
         struct kafka_topic_spec spec = {.name = name,
                                         .replication = i->t->log_replication,
                                         .min_insync = i->t->log_min_insync,
-                                        .max_message_bytes = largest_message(i->r)};
+                                        .max_message_bytes = largest_message(log, largest_message(i->r, KAFKA_DEFAULT_MESSAGE))};
         if (i->dry_run) {
-                printf("-- Kafka: topic %s, 1 partition, replication factor %d, cleanup.policy=delete, retention.ms=-1, retention.bytes=-1, "
+                printf("-- Kafka: %s %s, 1 partition, replication factor %d, cleanup.policy=delete, retention.ms=-1, retention.bytes=-1, "
                        "min.insync.replicas=%d, max.message.bytes=%lld\n",
-                       name, spec.replication, spec.min_insync, (long long)spec.max_message_bytes);
+                       what, name, spec.replication, spec.min_insync, (long long)spec.max_message_bytes);
                 return ST_OK;
         }
         enum status st = kafka_topic_ensure(&conf, &spec, &created, e);
         if (st != ST_OK)
                 return init_kafka_failed(i, e);
-        init_say(i, "topic %s: %s", name, created ? "created" : "there");
+        init_say(i, "%s %s: %s", what, name, created ? "created" : "there");
         return ST_OK;
+}
+
+static enum status make_topics(struct init *i, struct err *e)
+{
+        enum status st = make_topic(i, i->r, e);
+        for (size_t k = 0; k < i->t->nregions && st == ST_OK; k++)
+                if (topology_mirrors(i->t, i->t->regions[k].id, i->r->id))
+                        st = make_topic(i, &i->t->regions[k], e);
+        return st;
 }
 
 /* ---- the order ----------------------------------------------------------------------------------------------------------------------- */
@@ -236,5 +273,5 @@ enum status init_region(struct init *i, struct err *e)
                 st = checks(i, e);
         if (st == ST_OK)
                 st = database_steps(i, e);
-        return st == ST_OK ? make_topic(i, e) : st;
+        return st == ST_OK ? make_topics(i, e) : st;
 }

@@ -90,6 +90,7 @@ static enum status look_meta(struct init *i, struct err *e)
         if (st == ST_OK && pgres_rows(res) == 1) {
                 i->has_meta = true;
                 i->epoch = pgres_i64(res, 0, 5);
+                i->schema_version = pgres_i64(res, 0, 3);
                 snprintf(i->publication, sizeof i->publication, "%s", pgres_text(res, 0, 6));
                 i->moved = strcmp(pgres_text(res, 0, 2), i->system_id) != 0;
                 if (strcmp(pgres_text(res, 0, 0), i->t->cluster) != 0 || strcmp(pgres_text(res, 0, 1), i->r->name) != 0)
@@ -110,10 +111,10 @@ static enum status look_meta(struct init *i, struct err *e)
                                 "region %s: database %s was prepared under the name %s: a copy on the same server (then DROP SCHEMA pangea CASCADE in "
                                 "it; slot and origins are the original's), or renamed (then UPDATE pangea.meta SET database_name = '%s')",
                                 i->r->name, i->database, pgres_text(res, 0, 4), i->database);
-                else if (pgres_i64(res, 0, 3) != 1)
+                else if (pgres_i64(res, 0, 3) > SCHEMA_VERSION)
                         st = err_named(e, ST_CONFIG, "schema_version",
-                                       "region %s: schema pangea has version %s, this program knows 1: use the newer program",
-                                       i->r->name, pgres_text(res, 0, 3));
+                                       "region %s: schema pangea has version %s, this program knows %d: use the newer program",
+                                       i->r->name, pgres_text(res, 0, 3), SCHEMA_VERSION);
         }
         pgres_free(res);
         return st;

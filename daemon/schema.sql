@@ -38,6 +38,12 @@ CREATE TABLE pangea.position (
         kafka_offset   bigint NOT NULL    -- of the last record that counts; -1: none yet
 );
 
+-- How far another region's log is copied into the own Kafka (links: mirror): everything up to there is surely delivered. Version 2.
+CREATE TABLE pangea.mirror (
+        log            text PRIMARY KEY,
+        source_offset  bigint NOT NULL    -- in the log itself
+);
+
 -- The newest delete of a key by each origin. key = '' is the whole table (TRUNCATE).
 CREATE TABLE pangea.tombstone (
         rel            text NOT NULL,

@@ -127,6 +127,13 @@ static void agent_problems(struct status_view *v, const struct status_region *r,
                 problem(v, who, o);
                 named = true;
         }
+        json_array_foreach(json_object_get(doc, "mirrors"), i, o)
+        {
+                if (!bad_state(text(o, "state")) || !text(o, "why")) /* waiting without a why: the log is silent */
+                        continue;
+                snprintf(who, sizeof who, "%s: mirror of %s", r->region->name, text(o, "log") ? text(o, "log") : "?");
+                problem(v, who, o);
+        }
         json_array_foreach(json_object_get(doc, "tables_waiting"), i, o)
         {
                 const char *todo = text(o, "todo");
