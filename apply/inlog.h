@@ -60,7 +60,7 @@ struct inlog_opts {
         region_id region;
         struct regset *regs; /* shared with the agent; grows */
         struct log_position from;
-        bool copy; /* not the log itself but a mirror of it: what is not in it yet may still come */
+        bool copy;        /* not the log itself but a mirror of it: what is not in it yet may still come */
         size_t max_bytes; /* of the queue */
         int wake_fd;
         /* The own log: every item is also shown to note, with txs filled; reading goes on when the queue is full: groups are then kept as

@@ -23,9 +23,9 @@ struct init {
         bool moved; /* pangea.meta was written on another server: this is a copy */
         bool has_schema, has_meta, has_slot, has_publication;
         int64_t schema_version; /* 0: no pangea.meta yet */
-        char publication[16]; /* the oid in pangea.meta, "" when there is none */
-        int64_t epoch;        /* of pangea.capture: > 0 when something was published */
-        bool fresh;           /* the slot is made (or made anew) by this run: rows that are there are common ground */
+        char publication[16];   /* the oid in pangea.meta, "" when there is none */
+        int64_t epoch;          /* of pangea.capture: > 0 when something was published */
+        bool fresh;             /* the slot is made (or made anew) by this run: rows that are there are common ground */
 };
 
 /* Everything that init_*.c says. */
