@@ -6,7 +6,8 @@
 #include "change/key.h"
 
 /* $6 is the image of an incoming row (values as text), $7 of a local one (as it stood). The key of a row that a TRUNCATE discarded is taken
- * out of its image. */
+ * out of its image.  OFFSET 0 keeps the look for an earlier record a look-up by the whole index key: as a join it was planned, while the table
+ * was small, as a scan of all records of the table concerned. */
 static const char record_head[] =
         "INSERT INTO pangea.conflict (rel, key, region, hlc, kind, rule, winner, image)"
         " SELECT $1, x.key, x.region, x.hlc, x.kind, 'last_write_wins', x.winner, x.image FROM ("
@@ -17,7 +18,7 @@ static const char record_tail[] =
         ", s.mine::jsonb)) END) AS image"
         " FROM ROWS FROM (unnest($2::text[]), unnest($3::text[]), unnest($4::int8[]), unnest($5::text[]), unnest($6::text[]),"
         " unnest($7::text[]), unnest($8::text[])) AS s(key, region, hlc, kind, mine, theirs, winner)) x"
-        " WHERE NOT EXISTS (SELECT FROM pangea.conflict c WHERE c.rel = $1 AND c.region = x.region AND c.hlc = x.hlc AND c.key = x.key)";
+        " WHERE NOT EXISTS (SELECT FROM pangea.conflict c WHERE c.rel = $1 AND c.region = x.region AND c.hlc = x.hlc AND c.key = x.key OFFSET 0)";
 
 struct columns {
         struct buf key, region, hlc, kind, mine, theirs, winner, keycols;
