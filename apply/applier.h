@@ -116,7 +116,6 @@ struct work {
         struct sql_guard guard;
         uint64_t rows, conflicts;
         bool replace;
-        struct err bad; /* a result that makes no sense */
 };
 
 /* write.c: one chunk (or the whole group) inside the open transaction. ST_RETRY: roll back and try again. */

@@ -1,19 +1,11 @@
 #!/usr/bin/python3
 """make big ROWS=: one transaction of many rows in us while eu writes small ones. Watches in ap that the large one appears at once and
 whole, how long eu's changes waited for it there, and the peak memory of every capture and apply process (which run apart here)."""
-import argparse
 import os
-import sys
 import threading
 import time
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path[:0] = [os.path.join(os.path.dirname(HERE), "tests")]
-sys.dont_write_bytecode = True
-
-from harness import case  # noqa: E402
-from harness.cluster import Cluster  # noqa: E402
-from harness.servers import Servers  # noqa: E402
+from common import Cluster, case, main
 
 TABLES = "CREATE TABLE public.big (id int PRIMARY KEY, v text); CREATE TABLE public.small (id bigint PRIMARY KEY, at double precision)"
 
@@ -82,18 +74,5 @@ def run(servers, args):
         c.close()
 
 
-def main():
-    p = argparse.ArgumentParser(description=__doc__)
-    p.add_argument("--rows", type=int, default=5000000)
-    p.add_argument("--limit", type=float, default=900, help="seconds that it may take to arrive")
-    p.add_argument("--build", default="build")
-    args = p.parse_args()
-    servers = Servers()
-    try:
-        return run(servers, args)
-    finally:
-        servers.close()
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    main(__doc__, run, {"rows": (int, 5000000, "of the transaction"), "limit": (float, 900, "seconds that it may take to arrive")})

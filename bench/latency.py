@@ -1,20 +1,12 @@
 #!/usr/bin/python3
 """make latency RATE= SECONDS=: commit in us -> visible in eu, at a fixed rate (open loop). The time begins when COMMIT has returned in us, and
 ends when a session in eu hears a NOTIFY that an ALWAYS trigger sent in the applying transaction: it is delivered when that one is visible."""
-import argparse
 import os
 import select
-import sys
 import threading
 import time
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path[:0] = [os.path.join(os.path.dirname(HERE), "tests")]
-sys.dont_write_bytecode = True
-
-from harness import case  # noqa: E402
-from harness.cluster import Cluster  # noqa: E402
-from harness.servers import Servers  # noqa: E402
+from common import Cluster, case, main
 
 TABLE = "CREATE TABLE public.beat (id bigint PRIMARY KEY, v text)"
 TRIGGER = """SET ROLE app; CREATE FUNCTION public.heard() RETURNS trigger LANGUAGE plpgsql AS
@@ -72,18 +64,5 @@ def run(servers, args):
         c.close()
 
 
-def main():
-    p = argparse.ArgumentParser(description=__doc__)
-    p.add_argument("--rate", type=float, default=200)
-    p.add_argument("--seconds", type=float, default=30)
-    p.add_argument("--build", default="build")
-    args = p.parse_args()
-    servers = Servers()
-    try:
-        return run(servers, args)
-    finally:
-        servers.close()
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    main(__doc__, run, {"rate": (float, 200, "transactions a second"), "seconds": (float, 30, "of load")})

@@ -2,19 +2,11 @@
 """make tpcb SECONDS= CLIENTS= SCALE=: pgbench TPC-B in three regions at once, each with a PostgreSQL and a Kafka of its own, last write
 wins; then until everything has arrived, and `pangea verify`. Prints transactions, conflicts recorded, seconds to converge, and the CPU
 seconds and peak memory of the daemons."""
-import argparse
 import os
 import subprocess
-import sys
 import time
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path[:0] = [os.path.join(os.path.dirname(HERE), "tests")]
-sys.dont_write_bytecode = True
-
-from harness import case  # noqa: E402
-from harness.cluster import Cluster  # noqa: E402
-from harness.servers import Servers  # noqa: E402
+from common import Cluster, case, main
 
 ROUTES = [{"tables": ["public.*"]}, {"tables": ["public.pgbench_history"], "insert_only": True}]
 
@@ -64,19 +56,5 @@ def run(servers, args):
         c.close()
 
 
-def main():
-    p = argparse.ArgumentParser(description=__doc__)
-    p.add_argument("--seconds", type=int, default=60)
-    p.add_argument("--clients", type=int, default=4)
-    p.add_argument("--scale", type=int, default=10)
-    p.add_argument("--build", default="build")
-    args = p.parse_args()
-    servers = Servers()
-    try:
-        return run(servers, args)
-    finally:
-        servers.close()
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    main(__doc__, run, {"seconds": (int, 60, "of load"), "clients": (int, 4, "in each region"), "scale": (int, 10, "of pgbench")})
