@@ -29,6 +29,7 @@ const char *conflict_kind_name(enum conflict_kind k)
                 [CONFLICT_UPDATE_ORIGIN_DIFFERS] = "update_origin_differs",
                 [CONFLICT_UPDATE_DELETED] = "update_deleted",
                 [CONFLICT_DELETE_ORIGIN_DIFFERS] = "delete_origin_differs",
+                [CONFLICT_MULTIPLE_UNIQUE] = "multiple_unique_conflicts",
         };
         _Static_assert(sizeof names / sizeof *names == CONFLICT_KIND_COUNT, "a kind without a name");
         return names[k];

@@ -25,8 +25,9 @@ enum conflict_kind {
         CONFLICT_UPDATE_ORIGIN_DIFFERS,
         CONFLICT_UPDATE_DELETED,
         CONFLICT_DELETE_ORIGIN_DIFFERS,
+        CONFLICT_MULTIPLE_UNIQUE, /* another row holds one of its unique values */
 };
-enum { CONFLICT_KIND_COUNT = CONFLICT_DELETE_ORIGIN_DIFFERS + 1 };
+enum { CONFLICT_KIND_COUNT = CONFLICT_MULTIPLE_UNIQUE + 1 };
 const char *conflict_kind_name(enum conflict_kind k);
 
 #endif

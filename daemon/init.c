@@ -25,6 +25,12 @@ static enum status take_turn(struct init *i, struct err *e)
 /* What makes version k + 2 out of version k + 1: each may be run again. */
 static const char *const migrations[SCHEMA_VERSION - 1] = {
         "CREATE TABLE IF NOT EXISTS pangea.mirror (log text PRIMARY KEY, source_offset bigint NOT NULL)",
+        "ALTER TABLE pangea.conflict ADD COLUMN IF NOT EXISTS involved jsonb, ADD COLUMN IF NOT EXISTS xids jsonb, ADD COLUMN IF NOT EXISTS stands jsonb; "
+        "CREATE TABLE IF NOT EXISTS pangea.sibling ( rel text NOT NULL, key bytea NOT NULL, region text NOT NULL, hlc bigint NOT NULL, vector jsonb NOT NULL, image jsonb NOT NULL, old jsonb, row_xid bigint, rule text NOT NULL, at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (rel, key, region, hlc) ); "
+        "CREATE TABLE IF NOT EXISTS pangea.suppressed ( rel text NOT NULL, key bytea NOT NULL, region text NOT NULL, hlc bigint NOT NULL, image jsonb NOT NULL, held_by jsonb, constraint_name text, at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (rel, key) ); "
+        "CREATE TABLE IF NOT EXISTS pangea.column_dot ( rel text NOT NULL, key bytea NOT NULL, col text NOT NULL, element text NOT NULL, region text NOT NULL, hlc bigint NOT NULL ); "
+        "CREATE INDEX IF NOT EXISTS column_dot_key ON pangea.column_dot (rel, key); "
+        "CREATE TABLE IF NOT EXISTS pangea.rules ( region text NOT NULL, from_hlc bigint NOT NULL, generation int NOT NULL, doc jsonb NOT NULL, at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (region, from_hlc) )",
 };
 
 /* Of a schema that is there. One without pangea.meta was left by an init that did not come to its end: its version is not known. */

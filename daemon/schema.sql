@@ -62,12 +62,67 @@ CREATE TABLE pangea.conflict (
         hlc            bigint NOT NULL,
         at             timestamptz NOT NULL DEFAULT now(),
         kind           text NOT NULL,     -- insert_exists update_origin_differs update_deleted delete_origin_differs
+                                          -- multiple_unique_conflicts
         rule           text NOT NULL,
         winner         jsonb,             -- {"region": .., "hlc": ..}; hlc null: a local version not yet published
-        image          jsonb              -- the row that lost, readable; null: it was a delete
+        image          jsonb,             -- the row that lost, readable; null: it was a delete
+        involved       jsonb,             -- dots of all versions that were in it: [{"region": .., "hlc": ..}, ..]. From here on version 3
+        xids           jsonb,             -- transactions of the group that brought it: {"region": .., "xids": [..]}
+        stands         jsonb              -- what stands now, readable; null: nothing
 ) PARTITION BY RANGE (at);
 CREATE TABLE pangea.conflict_rest PARTITION OF pangea.conflict DEFAULT;
 CREATE INDEX conflict_dot ON pangea.conflict (rel, region, hlc);
+
+-- Live state: the concurrent versions of a key whose conflict is not settled for good yet (some of them are not stable, or the rule is
+-- manual). Version 3.
+CREATE TABLE pangea.sibling (
+        rel            text NOT NULL,
+        key            bytea NOT NULL,    -- canonical bytes of the key columns
+        region         text NOT NULL,     -- the dot
+        hlc            bigint NOT NULL,
+        vector         jsonb NOT NULL,    -- what its transaction had seen: {"us": 123, ..}
+        image          jsonb NOT NULL,    -- {"column": "value as PostgreSQL prints it" or null, ..}
+        old            jsonb,             -- the row that it replaced, likewise
+        row_xid        bigint,            -- xmin of the row that stands; another one: somebody has written since and seen them all.
+                                          -- NULL: the row waits in pangea.suppressed
+        rule           text NOT NULL,     -- that settled it
+        at             timestamptz NOT NULL DEFAULT now(),
+        PRIMARY KEY (rel, key, region, hlc)
+);
+
+-- Live state: rows that wait outside their table because a row before them holds one of their unique values. Version 3.
+CREATE TABLE pangea.suppressed (
+        rel            text NOT NULL,
+        key            bytea NOT NULL,
+        region         text NOT NULL,     -- the dot of the waiting version
+        hlc            bigint NOT NULL,
+        image          jsonb NOT NULL,    -- {"column": "value as PostgreSQL prints it" or null, ..}
+        held_by        jsonb,             -- key of the row that holds the value, readable
+        constraint_name text,
+        at             timestamptz NOT NULL DEFAULT now(),
+        PRIMARY KEY (rel, key)
+);
+
+-- Live state: who wrote a column (column_merge), an element (union) or a field (json_merge) last, until that is stable. Version 3.
+CREATE TABLE pangea.column_dot (
+        rel            text NOT NULL,
+        key            bytea NOT NULL,
+        col            text NOT NULL,
+        element        text NOT NULL,
+        region         text NOT NULL,
+        hlc            bigint NOT NULL
+);
+CREATE INDEX column_dot_key ON pangea.column_dot (rel, key);
+
+-- The conflict rules of each region, as its log announced them: in force for what it wrote behind from_hlc. Version 3.
+CREATE TABLE pangea.rules (
+        region         text NOT NULL,
+        from_hlc       bigint NOT NULL,
+        generation     int NOT NULL,
+        doc            jsonb NOT NULL,
+        at             timestamptz NOT NULL DEFAULT now(),
+        PRIMARY KEY (region, from_hlc)
+);
 
 -- The state of the agents, once a second.
 CREATE UNLOGGED TABLE pangea.status (
