@@ -141,6 +141,7 @@ static enum node_kind kind_of(enum cfg_type t)
         case CFG_LIST: return NODE_LIST;
         case CFG_MAP:
         case CFG_NAMED:
+        case CFG_KEYED:
         case CFG_PAIRS: return NODE_MAP;
         case CFG_TEXT:
         case CFG_NAME:
@@ -188,6 +189,10 @@ static void check(const struct walk *w, struct node *n, const struct cfg_key *k)
         case CFG_NAMED:
                 count_range(w, n, k);
                 check_named(w, n, k);
+                break;
+        case CFG_KEYED:
+                for (size_t i = 0; i < n->n; i++)
+                        check(w, n->items[i], k->of);
                 break;
         case CFG_PAIRS: check_pairs(w, n); break;
         case CFG_TEXT:

@@ -18,9 +18,15 @@ enum cfg_type {
         CFG_LIST,     /* min..max elements, each as *of says */
         CFG_MAP,      /* the keys that are listed in of */
         CFG_NAMED,    /* a map from names ([a-z0-9_], at most max_name bytes) to what *of says; min..max of them */
+        CFG_KEYED,    /* a map from any text to what *of says; key says what the text is */
         CFG_PAIRS,    /* a map from any text to text */
 };
 enum { CFG_TYPE_COUNT = CFG_PAIRS + 1 };
+
+/* A word that other products have, or that one might try, and why it is not to be had. */
+struct cfg_refused {
+        const char *word, *why; /* word NULL ends the list */
+};
 
 struct cfg_key {
         const char *name; /* NULL ends a CFG_MAP's list */
@@ -32,6 +38,8 @@ struct cfg_key {
         int64_t max_name;
         const char *const *words;       /* NULL-terminated */
         const char *const *later_words; /* refused as "not supported yet" */
+        const struct cfg_refused *refused;
+        const char *key; /* CFG_KEYED: what its keys are, such as "table" */
         const struct cfg_key *of;
         const char *doc; /* one line of Markdown */
 };

@@ -54,6 +54,7 @@ void config_allowed(const struct cfg_key *k, struct buf *out)
                 break;
         case CFG_MAP: buf_put_str(out, "a map"); break;
         case CFG_NAMED: buf_printf(out, "a map of names (a-z, 0-9 and _, at most %" PRId64 " bytes)", k->max_name); break;
+        case CFG_KEYED: buf_printf(out, "a map, a key for each %s", k->key); break;
         case CFG_PAIRS: buf_put_str(out, "a map of text to text"); break;
         }
 }
@@ -112,6 +113,7 @@ static struct verdict judge(struct node *n, const struct cfg_key *k)
         case CFG_LIST:
         case CFG_MAP:
         case CFG_NAMED:
+        case CFG_KEYED:
         case CFG_PAIRS: break;
         }
         return v;
@@ -152,6 +154,11 @@ bool config_check_scalar(struct node *n, const struct cfg_key *k, struct arena *
                               k->words[0]);
                 return false;
         }
+        for (const struct cfg_refused *r = k->refused; r && r->word; r++)
+                if (strcmp(r->word, n->text) == 0) {
+                        problem_error(p, n->at, node_path(arena, n), "%s is refused: %s", problem_quote(p, n->raw), r->why);
+                        return false;
+                }
         struct verdict v = judge(n, k);
         if (!v.ok || (has_range(k->type) && (n->num < k->min || n->num > k->max))) {
                 refuse(n, k, v.ok ? "" : v.hint, arena, p);

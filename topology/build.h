@@ -19,6 +19,8 @@ void build_regions(struct build *b);
 /* t->routes from `routes`, or the default route. After build_regions. */
 void build_routes(struct build *b);
 
+/* t->default_rule and t->rules from `conflicts`. After build_routes. */
+void build_rules(struct build *b);
 /* t->links from `links`. After build_regions. */
 void build_links(struct build *b);
 /* n names no region: said, with those that there are. */

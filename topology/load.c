@@ -92,6 +92,7 @@ enum status topology_parse(const char *file, const char *text, size_t len, struc
                 build_regions(&b);
                 build_routes(&b);
                 build_links(&b);
+                build_rules(&b);
                 check_record_size(&b);
         }
         problems_sort(p);

@@ -258,11 +258,63 @@ static void print_links(struct printer *p)
         buf_put_str(p->out, p->json ? "]" : "");
 }
 
+static void print_names(struct printer *p, const char *key, size_t n, const char *const *names)
+{
+        if (!n)
+                return;
+        open_list(p, key);
+        for (size_t i = 0; i < n; i++)
+                put_item(p, names[i]);
+        close_list(p);
+}
+
+static void print_rule(struct printer *p, const struct rule_spec *s)
+{
+        put_string(p, "resolver", row_rule_name(s->row));
+        print_names(p, "order", s->norder, s->order);
+        if (s->nby) {
+                struct buf by;
+                buf_init(&by, 0);
+                for (size_t i = 0; i < s->nby; i++)
+                        buf_printf(&by, "%s%s", i ? ", " : "", s->by[i]);
+                put_string(p, "by", buf_cstr(&by));
+                buf_release(&by);
+        }
+        if (s->function)
+                put_string(p, "function", s->function);
+        if (s->path)
+                put_string(p, "path", s->path);
+        put_string(p, "delete", s->delete_wins ? "delete_wins" : "later_wins");
+        if (!s->ncolumns)
+                return;
+        open_map(p, "columns");
+        for (size_t i = 0; i < s->ncolumns; i++)
+                put_string(p, s->columns[i].name, column_rule_name(s->columns[i].rule));
+        close_map(p);
+}
+
+static void print_rules(struct printer *p)
+{
+        struct arena a;
+        if (!p->t->nrules)
+                return;
+        arena_init(&a);
+        open_map(p, "tables");
+        for (size_t i = 0; i < p->t->nrules; i++) {
+                open_map(p, pattern_str(&a, &p->t->rules[i].table));
+                print_rule(p, &p->t->rules[i].spec);
+                close_map(p);
+        }
+        close_map(p);
+        arena_release(&a);
+}
+
 static void print_limits(struct printer *p)
 {
         const struct topology *t = p->t;
         open_map(p, "conflicts");
-        put_string(p, "default", "last_write_wins");
+        put_string(p, "default", row_rule_name(t->default_rule.row));
+        print_rules(p);
         put_quantity(p, "keep", t->conflict_keep_us, duration_units);
         close_map(p);
         open_map(p, "clock");

@@ -17,9 +17,51 @@ static const struct cfg_key name = {.type = CFG_NAME, .min = 1, .max = REGION_NA
 
 static const char *const versions[] = {"1", NULL};
 static const char *const roles[] = {"leader", "follower", NULL};
-static const char *const rules[] = {"last_write_wins", NULL};
-static const char *const later_rules[] = {"first_write_wins", "region_priority", "greatest", "least", "column_merge", "sql",
-                                          "plugin",           "manual",          NULL};
+static const char *const default_rules[] = {"last_write_wins", "first_write_wins", "column_merge", "manual", NULL};
+/* in the order of enum row_rule */
+static const char *const row_rules[] = {"last_write_wins",
+                                        "first_write_wins",
+                                        "region_priority",
+                                        "greatest",
+                                        "least",
+                                        "column_merge",
+                                        "sql",
+                                        "plugin",
+                                        "manual",
+                                        NULL};
+static const char *const delete_rules[] = {"later_wins", "delete_wins", NULL};
+
+#define CANNOT_CONVERGE "each region would keep another row"
+#define NEEDS_MORE(what) "it needs " what ", which is said for a table, in conflicts.tables"
+static const struct cfg_refused refused_defaults[] = {
+        {"region_priority", NEEDS_MORE("an order of regions")},
+        {"greatest", NEEDS_MORE("the column that is compared")},
+        {"least", NEEDS_MORE("the column that is compared")},
+        {"sql", NEEDS_MORE("a function")},
+        {"plugin", NEEDS_MORE("a path")},
+        {"keep_local", CANNOT_CONVERGE},
+        {"local_wins", CANNOT_CONVERGE},
+        {"apply_remote", CANNOT_CONVERGE},
+        {"remote_wins", CANNOT_CONVERGE},
+        {"first_applied", "the order of arrival differs from region to region"},
+        {"skip", "a version would be lost without a record"},
+        {"error", "use manual, which keeps every version and goes on"},
+        {NULL, NULL},
+};
+static const struct cfg_refused refused_rules[] = {
+        {"keep_local", CANNOT_CONVERGE},
+        {"local_wins", CANNOT_CONVERGE},
+        {"apply_remote", CANNOT_CONVERGE},
+        {"remote_wins", CANNOT_CONVERGE},
+        {"first_applied", "the order of arrival differs from region to region"},
+        {"skip", "a version would be lost without a record"},
+        {"error", "use manual, which keeps every version and goes on"},
+        {"delta", "it is a rule for columns: columns: {balance: delta}"},
+        {"union", "it is a rule for columns: columns: {tags: union}"},
+        {"text_merge", "it is a rule for columns: columns: {body: text_merge}"},
+        {"json_merge", "it is a rule for columns: columns: {settings: json_merge}"},
+        {NULL, NULL},
+};
 
 static const struct cfg_key postgres_keys[] = {
         {.name = "conninfo",
@@ -116,15 +158,56 @@ static const struct cfg_key route_keys[] = {
 };
 static const struct cfg_key route = {.type = CFG_MAP, .of = route_keys, .doc = ""};
 
+static const struct cfg_key table_rule_keys[] = {
+        {.name = "resolver",
+         .type = CFG_WORD,
+         .standard = "last_write_wins",
+         .words = row_rules,
+         .refused = refused_rules,
+         .doc = "The rule for whole rows (docs/conflicts.md tells each with an example). Every one but `last_write_wins` and `manual` needs "
+                "REPLICA IDENTITY FULL, which `init` sets."},
+        {.name = "order",
+         .type = CFG_LIST,
+         .min = 1,
+         .max = MAX_REGIONS,
+         .of = &name,
+         .doc = "`region_priority`: the regions, the one that wins first. Among regions that are not named the later version wins."},
+        {.name = "by",
+         .type = CFG_TEXT,
+         .doc = "`greatest`, `least`: the column that is compared, or several with commas between them; equal ones are settled by "
+                "the later version. Numbers, dates, timestamps, uuid, bool, bytea, and text that is compared by its bytes (COLLATE \"C\")."},
+        {.name = "function",
+         .type = CFG_TEXT,
+         .doc = "`sql`: `schema.function`, IMMUTABLE, `f(versions t[], regions text[], hlcs bigint[]) RETURNS t`, the same in every region."},
+        {.name = "path",
+         .type = CFG_TEXT,
+         .doc = "`plugin`: absolute path of a shared object, the same in every region; loaded only where `run` allows it."},
+        {.name = "delete",
+         .type = CFG_WORD,
+         .words = delete_rules,
+         .doc = "A delete and a concurrent write: the later one wins (the default), or the delete always does. A table with `column_merge` or a "
+                "column of `delta`, `union` or `json_merge` has `delete_wins` by itself."},
+        {.name = "columns",
+         .type = CFG_PAIRS,
+         .doc = "Columns with a rule of their own: `last_write_wins` `greatest` `least` `delta` `union` `text_merge` (by lines) "
+                "`text_merge_words` `json_merge`. The others go with the row."},
+        {.name = NULL},
+};
+static const struct cfg_key table_rule = {.type = CFG_MAP, .of = table_rule_keys, .doc = ""};
+
 static const struct cfg_key conflict_keys[] = {
         {.name = "default",
          .type = CFG_WORD,
          .standard = "last_write_wins",
-         .words = rules,
-         .later_words = later_rules,
-         .doc = "How two writes of one row that did not know of each other are settled: the later one by hybrid clock wins, ties go to the "
-                "greater region name, the same in every region."},
-        {.name = "tables", .type = CFG_PAIRS, .later = true, .doc = "Rules for single tables and columns."},
+         .words = default_rules,
+         .refused = refused_defaults,
+         .doc = "How writes of one row that did not know of each other are settled, for tables that `tables` does not name. `last_write_wins`: the "
+                "later one by hybrid clock wins, ties go to the greater region name, the same in every region."},
+        {.name = "tables",
+         .type = CFG_KEYED,
+         .key = "table",
+         .of = &table_rule,
+         .doc = "Rules for single tables (`schema.table`; a `*` matches within its half; literal names before wildcards, then the last one)."},
         {.name = "keep",
          .type = CFG_DURATION,
          .standard = "90d",

@@ -6,6 +6,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "change/rule.h"
 #include "change/vector.h"
 #include "kafka/kafka.h"
 
@@ -53,7 +54,12 @@ struct link {
         const char *topic; /* read from at's own Kafka under this name, put there by somebody else (MirrorMaker 2); NULL: no */
 };
 
-enum rule { RULE_LAST_WRITE_WINS }; /* the others are refused as not supported yet */
+/* How conflicts of some tables are settled. */
+struct table_rule {
+        struct table_pattern table;
+        struct rule_spec spec;
+        const char *path; /* "conflicts.tables.public.accounts", for messages; its place is table.line, table.column */
+};
 
 struct topology {
         const char *file, *cluster;
@@ -65,6 +71,9 @@ struct topology {
         bool default_routes;
         size_t nlinks;
         const struct link *links; /* at most one for each (log, at) */
+        struct rule_spec default_rule;
+        size_t nrules;
+        const struct table_rule *rules;
         int64_t max_skew_us;
         uint32_t group_max_rows;
         size_t group_max_bytes;
@@ -107,6 +116,14 @@ uint32_t route_writers(const struct topology *t, const struct route *r);
 bool topology_applies(const struct topology *t, const char *schema, const char *name, region_id from, region_id to);
 /* More than one leader writes it: conflicts are possible. */
 bool topology_multi_writer(const struct topology *t, const char *schema, const char *name);
+
+/* ---- conflicts ---- */
+/* The rule of a table; never NULL. The last that matches: literal names before wildcards, else the default. */
+const struct rule_spec *topology_rule(const struct topology *t, const char *schema, const char *name);
+/* The entry of conflicts.tables that it comes from; NULL: the default. */
+const struct table_rule *topology_table_rule(const struct topology *t, const char *schema, const char *name);
+/* All rules as canonical JSON, as MARKER "rules" carries them: {"default":{..},"tables":[{"table":"public.t","rule":{..}},..]}. */
+void topology_rules_json(const struct topology *t, struct buf *out);
 
 /* ---- links: where a log is read ---- */
 /* NULL: there is none, at reads the log where it is written. */

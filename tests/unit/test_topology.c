@@ -137,13 +137,60 @@ static const struct {
          HEAD "  us: {postgres: {conninfo: host=us}, kafka: {brokers: [a:1], properties: {debug: [a]}}}\n",
          "t:4:83: regions.us.kafka.properties.debug: is a list, but text is wanted\n"},
 
+        /* rules of conflict */
+        {"a default that needs more", THREE "conflicts: {default: greatest}\n",
+         "t:7:22: conflicts.default: \"greatest\" is refused: it needs the column that is compared, which is said for a table, in "
+         "conflicts.tables\n"},
+        {"what cannot converge",
+         THREE "conflicts: {tables: {public.a: {resolver: keep_local}, public.b: {resolver: first_applied}}}\n",
+         "t:7:43: conflicts.tables.public.a.resolver: \"keep_local\" is refused: each region would keep another row\n"
+         "t:7:77: conflicts.tables.public.b.resolver: \"first_applied\" is refused: the order of arrival differs from region to "
+         "region\n"},
+        {"a column's rule for a row", THREE "conflicts: {tables: {public.a: {resolver: delta}}}\n",
+         "t:7:43: conflicts.tables.public.a.resolver: \"delta\" is refused: it is a rule for columns: columns: {balance: delta}\n"},
+        {"a row's rule for a column", THREE "conflicts: {tables: {public.a: {columns: {n: manual}}}}\n",
+         "t:7:46: conflicts.tables.public.a.columns.n: \"manual\" is no rule for a column; it must be one of last_write_wins, greatest, "
+         "least, delta, union, text_merge, text_merge_words, json_merge\n"},
+        {"a misspelt rule of a column", THREE "conflicts: {tables: {public.a: {columns: {n: detla}}}}\n",
+         "t:7:46: conflicts.tables.public.a.columns.n: \"detla\" is no rule for a column; it must be one of last_write_wins, greatest, "
+         "least, delta, union, text_merge, text_merge_words, json_merge; did you mean delta?\n"},
+        {"later_wins over what accumulates",
+         THREE "conflicts: {tables: {public.a: {resolver: column_merge, delete: later_wins}}}\n",
+         "t:7:22: warning: conflicts.tables.public.a: if the table has a unique key besides its key, two regions that take one value at "
+         "once stop each other by name (unique_conflict) until one of the rows is changed\n"
+         "t:7:65: conflicts.tables.public.a.delete: later_wins cannot converge here: what column_merge, delta, union and json_merge have "
+         "put into a row cannot be taken out again; a delete wins over what it has not seen; remove this key\n"},
+        {"what a resolver needs",
+         THREE "conflicts:\n  tables:\n    public.a: {resolver: greatest}\n    public.b: {resolver: region_priority}\n"
+               "    public.c: {resolver: sql}\n    public.d: {resolver: plugin}\n",
+         "t:9:5: conflicts.tables.public.a: by is missing: greatest and least compare a column, such as by: revision\n"
+         "t:10:5: conflicts.tables.public.b: order is missing: region_priority needs the regions in their order, such as order: [us, eu]\n"
+         "t:11:5: conflicts.tables.public.c: function is missing: sql needs a function, such as function: public.settle\n"
+         "t:12:5: conflicts.tables.public.d: path is missing: plugin needs the path of a shared object\n"},
+        {"what says something to another resolver", THREE "conflicts: {tables: {public.a: {by: n, order: [us]}}}\n",
+         "t:7:33: conflicts.tables.public.a.by: says something to resolver: greatest, or least only; remove it\n"
+         "t:7:40: conflicts.tables.public.a.order: says something to resolver: region_priority only; remove it\n"},
+        {"an order of regions that are not there, or twice",
+         THREE "conflicts: {tables: {public.a: {resolver: region_priority, order: [us, xx, us]}}}\n",
+         "t:7:72: conflicts.tables.public.a.order[1]: there is no region \"xx\"; the regions are ap, eu, us\n"
+         "t:7:76: conflicts.tables.public.a.order[2]: stands here a second time\n"},
+        {"a function and a path that are none",
+         THREE "conflicts: {tables: {public.a: {resolver: sql, function: settle}, public.b: {resolver: plugin, path: x.so}}}\n",
+         "t:7:58: conflicts.tables.public.a.function: \"settle\" is no function; it is written schema.function, such as public.settle\n"
+         "t:7:102: conflicts.tables.public.b.path: \"x.so\" is not an absolute path, which it must be in every region\n"},
+        {"a function settles the whole row",
+         THREE "conflicts: {tables: {public.a: {resolver: sql, function: public.f, columns: {n: greatest}}}}\n",
+         "t:7:68: conflicts.tables.public.a.columns: sql settles the whole row; remove the rules of its columns\n"},
+        {"a table that is none", THREE "conflicts: {tables: {accounts: {resolver: manual}}}\n",
+         "t:7:22: conflicts.tables.accounts: \"accounts\" has no schema; a table is written schema.table, such as public.accounts\n"},
+        {"rules for nothing",
+         THREE "routes: [{tables: [public.a]}, {tables: [public.b], from: [us]}]\n"
+               "conflicts: {tables: {public.b: {resolver: manual}, public.c: {resolver: manual}}}\n",
+         "t:8:22: warning: conflicts.tables.public.b: one leader writes this table, so there are no conflicts to settle\n"
+         "t:8:52: warning: conflicts.tables.public.c: no route names this table, so it is not replicated\n"},
+
         /* not built yet */
-        {"what is not built yet",
-         THREE "conflicts:\n  default: manual\n  tables: {public.a: {resolver: greatest}}\n"
-               "durability: {quorum: 1}\n",
-         "t:8:12: conflicts.default: \"manual\" is not supported yet; use last_write_wins\n"
-         "t:9:3: conflicts.tables: is not supported yet; remove it\n"
-         "t:10:1: durability: is not supported yet; remove it\n"},
+        {"what is not built yet", THREE "durability: {quorum: 1}\n", "t:7:1: durability: is not supported yet; remove it\n"},
         {"nor these", HEAD "  us: {postgres: {conninfo: host=us}, kafka: {brokers: [a:1]}, http: {listen: x}}\n",
          "t:4:64: regions.us.http: is not supported yet; remove it\n"},
 
@@ -221,7 +268,8 @@ static const struct {
          "t:7:102: routes[0].tables[6]: \"a.\"b\" is no table; a table is written schema.table or \"my schema\".\"my.table\", with * for any text\n"
          "t:7:110: routes[0].tables[7]: \".a\" is no table; a table is written schema.table or \"my schema\".\"my.table\", with * for any text\n"},
         /* links */
-        {"links that fit", THREE "links: [{log: us, at: eu, mirror: true}, {log: us, at: ap, via: eu}, {log: ap, at: us, topic: ap.shop-1_x}]\n", ""},
+        {"links that fit",
+         THREE "links: [{log: us, at: eu, mirror: true}, {log: us, at: ap, via: eu}, {log: ap, at: us, topic: ap.shop-1_x}]\n", ""},
         {"via a copy that somebody else makes", THREE "links: [{log: us, at: eu, topic: x}, {log: us, at: ap, via: eu}]\n", ""},
         {"a link of regions that are not there", THREE "links: [{log: uss, at: eux, mirror: true}, {log: us, at: eu, via: a}]\n",
          "t:7:15: links[0].log: there is no region \"uss\"; the regions are ap, eu, us; did you mean us?\n"
@@ -255,12 +303,15 @@ static const struct {
         {"via itself, and via where it is anyway", THREE "links: [{log: us, at: eu, via: eu}, {log: us, at: ap, via: us}]\n",
          "t:7:32: links[0].via: a region cannot read via itself; use mirror: true or topic\n"
          "t:7:60: links[1].via: the log's own region is where it is read anyway; remove the link\n"},
-        {"topics that are none", THREE "links: [{log: us, at: eu, topic: 'a b'}, {log: ap, at: eu, topic: ..}, {log: eu, at: us, topic: shop.us.log}]\n",
+        {"topics that are none",
+         THREE "links: [{log: us, at: eu, topic: 'a b'}, {log: ap, at: eu, topic: ..}, {log: eu, at: us, topic: shop.us.log}]\n",
          "t:7:34: links[0].topic: \"a b\" is no name of a Kafka topic; it is made of a-z, A-Z, 0-9, '.', '_' and '-', at most 249 bytes\n"
          "t:7:67: links[1].topic: \"..\" is no name of a Kafka topic; it is made of a-z, A-Z, 0-9, '.', '_' and '-', at most 249 bytes\n"
          "t:7:97: links[2].topic: is us's own log, it cannot be a copy of eu's\n"},
         {"a mirror within one Kafka",
-         HEAD "  " US "\n  eu: {postgres: {conninfo: host=eu}, kafka: {brokers: ['e:1', 'us:1']}}\nlinks: [{log: us, at: eu, mirror: true}]\n",
+         HEAD
+         "  " US
+         "\n  eu: {postgres: {conninfo: host=eu}, kafka: {brokers: ['e:1', 'us:1']}}\nlinks: [{log: us, at: eu, mirror: true}]\n",
          "t:6:27: links[0].mirror: us and eu have broker us:1 in common: the mirror would write into the log that it reads; regions that "
          "share a Kafka need no mirror, remove the link\n"},
         {"a mirror of records that are too large for it",
@@ -300,7 +351,7 @@ static const struct {
          "t:6:9: clock.skew: is no key of this map; allowed are max_skew\n"
          "t:7:9: group.rows: is no key of this map; allowed are max_rows, max_bytes\n"
          "t:8:7: log.min_insink: is no key of this map; allowed are replication, min_insync, retention; did you mean min_insync?\n"
-         "t:9:13: conflicts.kep: is no key of this map; allowed are default, keep; did you mean keep?\n"},
+         "t:9:13: conflicts.kep: is no key of this map; allowed are default, tables, keep; did you mean keep?\n"},
 };
 
 static void every_fault_has_its_message(void **state)
@@ -434,8 +485,9 @@ static void names_of_what_is_made(void **state)
 static void who_reads_which_log_where(void **state)
 {
         (void)state;
-        struct topology *t = good(THREE "links: [{log: us, at: eu, mirror: true}, {log: us, at: ap, via: eu}, {log: ap, at: us, topic: x.y},"
-                                        " {log: ap, at: eu, via: us}]\n");
+        struct topology *t =
+                good(THREE "links: [{log: us, at: eu, mirror: true}, {log: us, at: ap, via: eu}, {log: ap, at: us, topic: x.y},"
+                           " {log: ap, at: eu, via: us}]\n");
         static const struct {
                 const char *why, *log, *at, *kafka, *topic;
                 bool mirrors;
@@ -561,10 +613,50 @@ static char *printed(const struct topology *t, bool json)
              "  eu: {postgres: {conninfo: host=eu}, kafka: {brokers: [e]}}\n"                                                                                                            \
              "routes: [{tables: ['*.*']}, {tables: ['a.\"b.c\"'], from: [us], to: [eu], where: \"x = '$${A}'\", columns: ['yes', 'a b']}]\n"
 
+#define RULES                                                                                      \
+        THREE "conflicts:\n  default: manual\n  tables:\n"                                         \
+              "    public.*: {resolver: region_priority, order: [us, ap]}\n"                       \
+              "    public.stock: {resolver: greatest, by: 'revision , at', delete: delete_wins}\n" \
+              "    public.carts: {resolver: column_merge, columns: {z: union, a: delta}}\n"        \
+              "    public.docs: {resolver: sql, function: public.f}\n    public.x: {resolver: plugin, path: /a.so}\n"
+
+static void the_right_rule_wins(void **state)
+{
+        (void)state;
+        struct topology *t = good(RULES), *other = good(THREE "conflicts: {tables: {public.a: {}}}\n");
+        const struct rule_spec *stock = topology_rule(t, "public", "stock"), *carts = topology_rule(t, "public", "carts");
+        struct buf doc;
+        assert_int_equal(topology_rule(t, "other", "a")->row, RULE_MANUAL);
+        assert_int_equal(topology_rule(t, "public", "a")->row, RULE_REGION_PRIORITY);
+        assert_string_equal(topology_rule(t, "public", "a")->order[1], "ap");
+        assert_int_equal(stock->nby, 2);
+        assert_string_equal(stock->by[0], "revision");
+        assert_string_equal(stock->by[1], "at");
+        assert_true(stock->delete_wins && carts->delete_wins && rule_spec_accumulates(carts));
+        assert_false(topology_rule(t, "public", "a")->delete_wins || rule_spec_accumulates(stock));
+        assert_true(rule_spec_needs_full(stock) && !rule_spec_needs_full(&t->default_rule));
+        assert_false(rule_spec_needs_full(topology_rule(other, "public", "a")));
+        buf_init(&doc, 0);
+        topology_rules_json(t, &doc);
+        assert_string_equal(
+                buf_cstr(&doc),
+                "{\"default\":{\"resolver\":\"manual\"},\"tables\":["
+                "{\"table\":\"public.*\",\"rule\":{\"resolver\":\"region_priority\",\"order\":[\"us\",\"ap\"]}},"
+                "{\"table\":\"public.stock\",\"rule\":{\"resolver\":\"greatest\",\"by\":[\"revision\",\"at\"],\"delete\":"
+                "\"delete_wins\"}},{\"table\":\"public.carts\",\"rule\":{\"resolver\":\"column_merge\",\"delete\":\"delete_wins\","
+                "\"columns\":{\"a\":\"delta\",\"z\":\"union\"}}},"
+                "{\"table\":\"public.docs\",\"rule\":{\"resolver\":\"sql\",\"function\":\"public.f\"}},"
+                "{\"table\":\"public.x\",\"rule\":{\"resolver\":\"plugin\",\"path\":\"/a.so\"}}]}");
+        assert_true(rule_spec_equal(stock, stock) && !rule_spec_equal(stock, carts));
+        buf_release(&doc);
+        topology_free(t);
+        topology_free(other);
+}
+
 static void what_is_printed_reads_the_same(void **state)
 {
         (void)state;
-        static const char *const texts[] = {THREE, ODD};
+        static const char *const texts[] = {THREE, ODD, RULES};
         for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
                 struct topology *t = good(texts[i]);
                 char *first = printed(t, false);
@@ -812,6 +904,7 @@ int main(void)
                 cmocka_unit_test(the_default_route_takes_all_but_the_catalogs),
                 cmocka_unit_test(who_applies_what),
                 cmocka_unit_test(globs),
+                cmocka_unit_test(the_right_rule_wins),
                 cmocka_unit_test(what_is_printed_reads_the_same),
                 cmocka_unit_test(the_whole_print),
                 cmocka_unit_test(no_secret_is_printed),
