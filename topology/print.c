@@ -296,13 +296,13 @@ static void print_rule(struct printer *p, const struct rule_spec *s)
 static void print_rules(struct printer *p)
 {
         struct arena a;
-        if (!p->t->nrules)
+        if (!p->t->rules.n)
                 return;
         arena_init(&a);
         open_map(p, "tables");
-        for (size_t i = 0; i < p->t->nrules; i++) {
-                open_map(p, pattern_str(&a, &p->t->rules[i].table));
-                print_rule(p, &p->t->rules[i].spec);
+        for (size_t i = 0; i < p->t->rules.n; i++) {
+                open_map(p, pattern_str(&a, &p->t->rules.tables[i].table));
+                print_rule(p, &p->t->rules.tables[i].spec);
                 close_map(p);
         }
         close_map(p);
@@ -313,7 +313,7 @@ static void print_limits(struct printer *p)
 {
         const struct topology *t = p->t;
         open_map(p, "conflicts");
-        put_string(p, "default", row_rule_name(t->default_rule.row));
+        put_string(p, "default", row_rule_name(t->rules.standard.row));
         print_rules(p);
         put_quantity(p, "keep", t->conflict_keep_us, duration_units);
         close_map(p);

@@ -219,51 +219,19 @@ void build_rules(struct build *b)
 {
         const struct node *conflicts = node_get(b->root, "conflicts"), *tables = node_get(conflicts, "tables");
         const struct node *standard = node_get(conflicts, "default");
+        struct rulebook *book = &b->t->rules;
         size_t max = tables ? tables->n : 0;
         struct table_rule *rules = ARENA_ARRAY(b->arena, struct table_rule, max);
-        if (!standard || !row_rule_parse(standard->text, &b->t->default_rule.row))
-                b->t->default_rule.row = RULE_LAST_WRITE_WINS;
-        b->t->default_rule.delete_wins = rule_spec_accumulates(&b->t->default_rule);
-        b->t->rules = rules;
+        if (!standard || !row_rule_parse(standard->text, &book->standard.row))
+                book->standard.row = RULE_LAST_WRITE_WINS;
+        book->standard.delete_wins = rule_spec_accumulates(&book->standard);
+        book->tables = rules;
         for (size_t i = 0; i < max; i++) {
-                struct table_rule *r = &rules[b->t->nrules];
+                struct table_rule *r = &rules[book->n];
                 if (tables->items[i]->bad || !make_rule(b, tables->items[i], r))
                         continue;
-                b->t->nrules++;
+                book->n++;
                 if (b->t->nroutes)
                         warn(b, tables->items[i], r);
         }
-}
-
-const struct table_rule *topology_table_rule(const struct topology *t, const char *schema, const char *name)
-{
-        for (int wild = 0; wild < 2; wild++)
-                for (size_t i = t->nrules; i-- > 0;)
-                        if (t->rules[i].table.wildcard == wild && pattern_match(&t->rules[i].table, schema, name))
-                                return &t->rules[i];
-        return NULL;
-}
-
-const struct rule_spec *topology_rule(const struct topology *t, const char *schema, const char *name)
-{
-        const struct table_rule *r = topology_table_rule(t, schema, name);
-        return r ? &r->spec : &t->default_rule;
-}
-
-void topology_rules_json(const struct topology *t, struct buf *out)
-{
-        struct arena a;
-        arena_init(&a);
-        buf_put_str(out, "{\"default\":");
-        rule_spec_json(out, &t->default_rule);
-        buf_put_str(out, ",\"tables\":[");
-        for (size_t i = 0; i < t->nrules; i++) {
-                buf_put_str(out, i ? ",{\"table\":" : "{\"table\":");
-                json_put_cstr(out, pattern_str(&a, &t->rules[i].table));
-                buf_put_str(out, ",\"rule\":");
-                rule_spec_json(out, &t->rules[i].spec);
-                buf_put_str(out, "}");
-        }
-        buf_put_str(out, "]}");
-        arena_release(&a);
 }

@@ -4,6 +4,7 @@
 #ifndef PANGEA_TOPOLOGY_TOPOLOGY_H
 #define PANGEA_TOPOLOGY_TOPOLOGY_H
 
+#include "base/arena.h"
 #include "base/buf.h"
 #include "base/err.h"
 #include "change/rule.h"
@@ -58,7 +59,15 @@ struct link {
 struct table_rule {
         struct table_pattern table;
         struct rule_spec spec;
-        const char *path; /* "conflicts.tables.public.accounts", for messages; its place is table.line, table.column */
+        const char *
+                path; /* "conflicts.tables.public.accounts", for messages; its place is table.line, table.column. NULL: from a log */
+};
+
+/* All rules of one topology. */
+struct rulebook {
+        struct rule_spec standard; /* of tables that are not named */
+        size_t n;
+        const struct table_rule *tables;
 };
 
 struct topology {
@@ -71,9 +80,7 @@ struct topology {
         bool default_routes;
         size_t nlinks;
         const struct link *links; /* at most one for each (log, at) */
-        struct rule_spec default_rule;
-        size_t nrules;
-        const struct table_rule *rules;
+        struct rulebook rules;
         int64_t max_skew_us;
         uint32_t group_max_rows;
         size_t group_max_bytes;
@@ -118,12 +125,20 @@ bool topology_applies(const struct topology *t, const char *schema, const char *
 bool topology_multi_writer(const struct topology *t, const char *schema, const char *name);
 
 /* ---- conflicts ---- */
-/* The rule of a table; never NULL. The last that matches: literal names before wildcards, else the default. */
+/* The rule of a table; never NULL. The last that matches: literal names before wildcards, else the standard. */
+const struct rule_spec *rulebook_rule(const struct rulebook *b, const char *schema, const char *name);
 const struct rule_spec *topology_rule(const struct topology *t, const char *schema, const char *name);
 /* The entry of conflicts.tables that it comes from; NULL: the default. */
 const struct table_rule *topology_table_rule(const struct topology *t, const char *schema, const char *name);
-/* All rules as canonical JSON, as MARKER "rules" carries them: {"default":{..},"tables":[{"table":"public.t","rule":{..}},..]}. */
-void topology_rules_json(const struct topology *t, struct buf *out);
+/* Canonical JSON, as MARKER "rules" carries it: {"default":{..},"tables":[{"table":"public.t","rule":{..}},..]}; appends. */
+void rulebook_json(const struct rulebook *b, struct buf *out);
+/* The same, read again; everything in the arena. ST_DATA: it is none. */
+MUSTCHECK enum status rulebook_parse(const char *json, size_t len, struct arena *arena, struct rulebook *out, struct err *e);
+/* Nothing but last write wins: what holds in a log that never said anything about rules. */
+bool rulebook_plain(const struct rulebook *b);
+/* The first table (as in the file) whose rule changes from or to one that accumulates; NULL: none. What is merged into a row under such a
+ * rule cannot be taken out of it again, so such a change needs a table that is quiet in all regions. In the arena. */
+const char *rulebook_hard_change(const struct rulebook *from, const struct rulebook *to, struct arena *arena);
 
 /* ---- links: where a log is read ---- */
 /* NULL: there is none, at reads the log where it is written. */

@@ -634,10 +634,10 @@ static void the_right_rule_wins(void **state)
         assert_string_equal(stock->by[1], "at");
         assert_true(stock->delete_wins && carts->delete_wins && rule_spec_accumulates(carts));
         assert_false(topology_rule(t, "public", "a")->delete_wins || rule_spec_accumulates(stock));
-        assert_true(rule_spec_needs_full(stock) && !rule_spec_needs_full(&t->default_rule));
+        assert_true(rule_spec_needs_full(stock) && !rule_spec_needs_full(&t->rules.standard));
         assert_false(rule_spec_needs_full(topology_rule(other, "public", "a")));
         buf_init(&doc, 0);
-        topology_rules_json(t, &doc);
+        rulebook_json(&t->rules, &doc);
         assert_string_equal(
                 buf_cstr(&doc),
                 "{\"default\":{\"resolver\":\"manual\"},\"tables\":["
@@ -648,6 +648,24 @@ static void the_right_rule_wins(void **state)
                 "{\"table\":\"public.docs\",\"rule\":{\"resolver\":\"sql\",\"function\":\"public.f\"}},"
                 "{\"table\":\"public.x\",\"rule\":{\"resolver\":\"plugin\",\"path\":\"/a.so\"}}]}");
         assert_true(rule_spec_equal(stock, stock) && !rule_spec_equal(stock, carts));
+        struct rulebook again;
+        struct arena arena;
+        struct err e;
+        struct buf twice;
+        arena_init(&arena);
+        buf_init(&twice, 0);
+        assert_int_equal(rulebook_parse(buf_cstr(&doc), doc.len, &arena, &again, &e), ST_OK);
+        rulebook_json(&again, &twice);
+        assert_string_equal(buf_cstr(&doc), buf_cstr(&twice));
+        assert_string_equal(rulebook_rule(&again, "public", "stock")->by[1], "at");
+        assert_int_equal(rulebook_parse("{}", 2, &arena, &again, &e), ST_DATA);
+        assert_int_equal(rulebook_parse("{\"default\":{\"resolver\":\"odd\"},\"tables\":[]}", 45, &arena, &again, &e), ST_DATA);
+        assert_true(rulebook_plain(&other->rules) && !rulebook_plain(&t->rules));
+        assert_null(rulebook_hard_change(&t->rules, &t->rules, &arena));
+        assert_string_equal(rulebook_hard_change(&other->rules, &t->rules, &arena), "public.carts");
+        assert_string_equal(rulebook_hard_change(&t->rules, &other->rules, &arena), "public.carts");
+        buf_release(&twice);
+        arena_release(&arena);
         buf_release(&doc);
         topology_free(t);
         topology_free(other);
