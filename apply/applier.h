@@ -8,6 +8,7 @@
 #include "apply/inlog.h"
 #include "apply/mirror.h"
 #include "apply/ownlog.h"
+#include "apply/rulebooks.h"
 #include "apply/sql.h"
 #include "apply/tombs.h"
 #include "conflict/lww.h"
@@ -66,6 +67,7 @@ struct applier {
         struct session *db;
         struct pg *side; /* commits flush messages, reads the catalog, writes status */
         struct catalog *catalog;
+        struct rulebooks *books;
         struct sql_origins origins;
         region_id session_origin;        /* REGION_NONE: none set up */
         bool origin_sure;                /* a sync has confirmed it since it was sent */
@@ -149,6 +151,8 @@ void session_as_nobody(struct applier *a);
 MUSTCHECK enum status session_take(struct applier *a, region_id origin, struct err *e);
 /* After an error that may mean that a table is no longer what we remember: its layout is read anew. */
 void schema_forget(struct applier *a, const struct err *e);
+/* The same without a question; not within a transaction. */
+void tables_forget(struct applier *a);
 /* Rolls back, and knows afterwards which origin is set up. */
 void group_rollback(struct applier *a);
 MUSTCHECK enum status begin_as(struct applier *a, region_id origin, lsn_t lsn, hlc_t hlc, struct err *e);
@@ -176,6 +180,8 @@ MUSTCHECK enum status apply_open_log(struct applier *a, struct origin *o, struct
 
 /* turn.c: reads what has come, applies what can be applied. *moved: something was done. ST_RETRY: the session is lost. */
 MUSTCHECK enum status apply_turn(struct applier *a, bool *moved, struct err *e);
+/* A MARKER of a region's log, the own one included. */
+MUSTCHECK enum status apply_marker(struct applier *a, region_id from, const struct log_item *i, struct err *e);
 /* Sets an origin's state, logs a change of it. why may be NULL. */
 void origin_state(struct applier *a, struct origin *o, enum agent_state state, const struct err *why);
 

@@ -200,16 +200,21 @@ void group_rollback(struct applier *a)
         session_as_nobody(a);
 }
 
-/* Class 42: the schema is not what we remember. */
-void schema_forget(struct applier *a, const struct err *e)
+void tables_forget(struct applier *a)
 {
         struct err ignored;
-        if (strncmp(e->sqlstate, "42", 2) != 0 && strncmp(e->sqlstate, "0A", 2) != 0 && strcmp(e->name, "column_missing") != 0 &&
-            strcmp(e->name, "key_differs") != 0 && e->sqlstate[0] != '2')
-                return;
         catalog_forget(a->catalog);
         if (!session_lost(a->db) && session_forget(a->db, &ignored) == ST_OK)
                 memset(a->fixed, 0, sizeof *a->fixed * FIXED_COUNT);
+}
+
+/* Class 42: the schema is not what we remember. */
+void schema_forget(struct applier *a, const struct err *e)
+{
+        if (strncmp(e->sqlstate, "42", 2) != 0 && strncmp(e->sqlstate, "0A", 2) != 0 && strcmp(e->name, "column_missing") != 0 &&
+            strcmp(e->name, "key_differs") != 0 && e->sqlstate[0] != '2')
+                return;
+        tables_forget(a);
 }
 
 static enum status refused(struct work *w, struct err *e)

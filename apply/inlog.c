@@ -74,6 +74,8 @@ void log_item_free(struct log_item *i)
         if (i->msg.handle)
                 kafka_msg_done(&i->msg);
         free(i->txs);
+        free(i->what);
+        free(i->text);
         free(i);
 }
 
@@ -260,6 +262,8 @@ static bool fill_item(struct inlog *l, const struct record *r, struct log_item *
         case RECORD_MARKER:
                 i->kind = ITEM_MARKER;
                 i->no_start = true;
+                i->what = mem_strdup(r->u.marker.what);
+                i->text = mem_strdup(r->u.marker.text);
                 break;
         case RECORD_PROGRESS:
                 i->kind = ITEM_PROGRESS;

@@ -48,6 +48,7 @@ struct log_item {
         fullxid_t xmin; /* PROGRESS */
         lsn_t xmin_lsn;
         int64_t wall_us; /* PROGRESS, EPOCH: the region's clock */
+        char *what, *text; /* MARKER; owned */
         size_t bytes;
         bool no_start; /* reading cannot begin at it: it carries no seq, or a chunked group was not finished yet */
         bool replay;   /* the record at the stored position, read again for its vector only: it is applied already */

@@ -221,12 +221,12 @@ static enum status repair_item(struct repair *r, struct err *e)
 {
         struct applier *a = r->a;
         struct record rec;
-        if (r->item->replay || (a->leaders & (a->leaders - 1)) == 0)
+        if (r->item->replay || ((a->leaders & (a->leaders - 1)) == 0 && r->item->kind != ITEM_MARKER))
                 return ST_OK; /* processed before; or nobody else writes */
         switch (r->item->kind) {
         case ITEM_EPOCH:
-        case ITEM_PROGRESS:
-        case ITEM_MARKER: return ST_OK;
+        case ITEM_PROGRESS: return ST_OK;
+        case ITEM_MARKER: return apply_marker(a, a->me, r->item, e);
         case ITEM_BIG: return inlog_reread(a->own_log, r->item->first_offset, r->item->offset, r->item->epoch, repair_group, r, e);
         case ITEM_GROUP: break;
         }

@@ -239,6 +239,10 @@ enum status apply_start(struct applier *a, struct err *e)
                 return s;
         a->at_start = a->applied;
         a->at_start.at[a->me.i].v = 0;
+        a->books = rulebooks_new(&a->topo->names);
+        s = rulebooks_load(a->books, a->side, e);
+        if (s != ST_OK)
+                return s;
         a->catalog = catalog_new(a->topo, a->me);
         a->own = ownlog_new(a->me);
         s = open_logs(a, at, e);
@@ -267,6 +271,8 @@ void apply_forget(struct applier *a)
         a->follow = NULL;
         catalog_free(a->catalog);
         a->catalog = NULL;
+        rulebooks_free(a->books);
+        a->books = NULL;
         ownlog_free(a->own);
         a->own = NULL;
         session_close(a->db);

@@ -124,13 +124,24 @@ static enum status not_applied(struct applier *a, struct origin *o, enum status 
         return s;
 }
 
+enum status apply_marker(struct applier *a, region_id from, const struct log_item *i, struct err *e)
+{
+        bool changed = false;
+        if (strcmp(i->what, "rules") != 0)
+                return ST_OK;
+        enum status s = rulebooks_marker(a->books, a->side, from, i->text, &changed, e);
+        if (s == ST_OK && changed)
+                tables_forget(a);
+        return s;
+}
+
 static enum status apply_head(struct applier *a, struct origin *o, struct log_item *i, struct err *e)
 {
         if (i->replay)
                 return ST_OK;
         switch (i->kind) {
+        case ITEM_MARKER: return apply_marker(a, o->id, i, e);
         case ITEM_EPOCH:
-        case ITEM_MARKER:
         case ITEM_PROGRESS: return ST_OK;
         case ITEM_GROUP:
         case ITEM_BIG: break;

@@ -9,6 +9,7 @@
 #include "base/failpoint.h"
 #include "base/log.h"
 #include "capture/judge.h"
+#include "capture/rules.h"
 #include "capture/session.h"
 #include "capture/stops.h"
 
@@ -364,6 +365,9 @@ enum status session_start(struct session *s, struct err *e)
         if (st != ST_OK)
                 return st;
         resume(s, &f);
+        st = session_rules(s, e);
+        if (st != ST_OK)
+                return st;
         char lsn[LSN_STRLEN];
         log_event(LOG_INFO, "capture.started", "epoch=%llu\tslot=%s\tfrom=%s\tseq=%llu\thlc=%llu\toffset=%lld",
                   (unsigned long long)s->outlet.head.epoch, s->slot, lsn_str(lsn, s->tx.start),

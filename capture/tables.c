@@ -82,7 +82,7 @@ static enum identity identity_wanted(const struct table_view *v)
                 return v->route->insert_only ? IDENTITY_NONE : IDENTITY_FULL;
         if (v->filter.keep_index)
                 return IDENTITY_LEAVE;
-        if (v->filter.needs_full || (v->multi && any_leaf(v, COL_LEAF_TOAST)))
+        if (v->filter.needs_full || (v->multi && (v->rule_full || any_leaf(v, COL_LEAF_TOAST))))
                 return IDENTITY_FULL;
         return IDENTITY_KEY;
 }
@@ -340,6 +340,7 @@ static enum status plan_table(struct scan *s, int from, int to, struct err *e)
                 return ST_OK;
         v.keep_identity = s->keep_identity;
         v.multi = v.route && topology_multi_writer(s->t, v.schema, v.name);
+                v.rule_full = rule_spec_needs_full(topology_rule(s->t, v.schema, v.name));
         v.plan = new_plan(s, v.schema, v.name);
         v.plan->partitioned = v.partitioned;
         v.plan->owner = arena_strdup(s->arena, view_text(&v, from, COL_OWNER));

@@ -52,6 +52,7 @@ struct table_view {
         const char *publication, *schema, *name, *key; /* key: its index's oid, "" = none */
         const struct route *route;
         bool multi, partitioned, leafwise, keep_identity;
+        bool rule_full; /* its rule of conflict needs whole rows */
         struct table_filter filter;
         struct table_plan *plan;
         const char **statements;

@@ -122,6 +122,7 @@ int cmd_run(struct invocation *in)
                 struct run_opts o = {.file = in->topology_file, .topology = t, .region = r};
                 o.capture = leader && (!only || capture) ? capture_run : NULL;
                 o.apply = !capture ? apply_run : NULL;
+                o.accept_rules = in->accept_rules;
                 code = run_agents(&o);
         }
         topology_free(t);

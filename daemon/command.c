@@ -73,6 +73,7 @@ static int set_option(struct invocation *in, enum option_id o, const char *arg)
         case OPT_KEEP_IDENTITY: in->keep_identity = true; break;
         case OPT_PRINT: in->print = true; break;
         case OPT_YES: in->yes = true; break;
+        case OPT_ACCEPT_RULES: in->accept_rules = true; break;
         case OPT_HELP: break;
         }
         return EXIT_DONE;

@@ -20,7 +20,7 @@ struct invocation {
         const struct command *command;
         const char *topology_file; /* --topology or PANGEA_TOPOLOGY; NULL when not given */
         const char *region;        /* --region or PANGEA_REGION; NULL when not given */
-        bool json, watch, dry_run, keep_identity, print, yes;
+        bool json, watch, dry_run, keep_identity, print, yes, accept_rules;
         const char *admin;  /* --admin CONNINFO */
         const char *agent;  /* --agent capture|apply */
         const char *tables; /* --tables PATTERN[,PATTERN] of verify */

@@ -21,6 +21,7 @@ const struct option_row option_table[OPT_COUNT] = {
         [OPT_KEEP_IDENTITY] = {"keep-identity", NULL, "name the tables that need another REPLICA IDENTITY, change none", 0},
         [OPT_PRINT] = {"print", NULL, "print the effective topology, secrets masked", 0},
         [OPT_YES] = {"yes", NULL, "do it without asking", 'y'},
+        [OPT_ACCEPT_RULES] = {"accept-rules", NULL, "take rules of conflict that need a quiet table: it is quiet", 0},
         [OPT_HELP] = {"help", NULL, "explain the command", 'h'},
 };
 
@@ -39,14 +40,16 @@ const struct command command_table[] = {
          .exits = "4 PostgreSQL is not ready or lacks rights; 5 Kafka. A table that waits is named and no error",
          .run = cmd_init},
         {.name = "run",
-         .synopsis = "run --region NAME [--agent capture|apply]",
+         .synopsis = "run --region NAME [--agent capture|apply] [--accept-rules]",
          .line = "run a region's agents",
          .help = "Runs the capture agent (in a leader) and the apply agent of one region, until it is told to stop. It logs to stderr: text on a\n"
                  "terminal, JSON lines otherwise. PostgreSQL and Kafka may come and go meanwhile.\n"
                  "The first run of a region compares the regions once, in the background, and logs the tables that differ (first.differs).\n"
                  "SIGTERM or SIGINT: finishes what is begun and exits 0 within drain_timeout; a second one leaves at once (nothing is lost).\n"
-                 "SIGHUP: reads the topology again; one that is not valid is refused and the old one stays.",
-         .options = WHERE | BIT(OPT_AGENT),
+                 "SIGHUP: reads the topology again; one that is not valid is refused and the old one stays.\n"
+                 "--accept-rules: a table's rule changes from or to delta, union, json_merge or column_merge; nobody writes to it in any region,\n"
+                 "and everything was stable (status says so).",
+         .options = WHERE | BIT(OPT_AGENT) | BIT(OPT_ACCEPT_RULES),
          .exits = "4 or 5 an agent stopped by name and was the only one left; 7 drain_timeout passed",
          .run = cmd_run},
         {.name = "status",

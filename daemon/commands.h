@@ -18,6 +18,7 @@ enum option_id {
         OPT_KEEP_IDENTITY,
         OPT_PRINT,
         OPT_YES,
+        OPT_ACCEPT_RULES,
         OPT_HELP,
 };
 enum { OPT_COUNT = OPT_HELP + 1 };

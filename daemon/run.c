@@ -75,6 +75,23 @@ static void *job_thread(void *arg)
 }
 
 /* ---- topology ---------------------------------------------------------------------------------------------------------------------- */
+/* What accumulates in a row cannot be taken out of it again: such a change needs a quiet table, and a restart that says so. */
+static enum status rules_may_change(const struct topology *now, const struct topology *next, struct err *e)
+{
+        struct arena arena;
+        arena_init(&arena);
+        const char *table = rulebook_hard_change(&now->rules, &next->rules, &arena);
+        enum status st = ST_OK;
+        if (table)
+                st = err_named(
+                        e, ST_CONFIG, "rules_need_quiet",
+                        "conflicts: the rule of %s changes from or to one that adds up (delta, union, json_merge, column_merge); that "
+                        "needs a table to which no region writes: see `rules_need_quiet` in docs/errors.md",
+                        table);
+        arena_release(&arena);
+        return st;
+}
+
 enum status run_may_change(const struct topology *now, const struct topology *next, region_id me, struct err *e)
 {
         if (strcmp(now->cluster, next->cluster) != 0)
@@ -94,7 +111,7 @@ enum status run_may_change(const struct topology *now, const struct topology *ne
                 if (r->role != next->regions[i].role)
                         return err_set(e, ST_CONFIG, "regions.%s.role: it cannot change while the daemon runs", r->name);
         }
-        return ST_OK;
+        return rules_may_change(now, next, e);
 }
 
 static void log_lines(enum log_level level, const char *event, const char *text)
@@ -245,6 +262,7 @@ static bool start_job(struct supervisor *s, const char *name, agent_main *main)
         j->main = main;
         j->ended_fd = s->ended_fd;
         j->control.wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+        j->control.accept_rules = s->opts->accept_rules;
         j->opts = (struct agent_opts){.topology = copy(s->opts->topology), .me = s->opts->region->id, .control = &j->control};
         if (!j->opts.topology)
                 return false;

@@ -12,6 +12,7 @@ struct run_opts {
         struct topology *topology; /* borrowed */
         const struct region *region;
         agent_main *capture, *apply; /* NULL: this process does not run it */
+        bool accept_rules;           /* topology/control.h */
 };
 
 /* Runs until every agent has ended; the exit code. Signals must be blocked by run_block_signals() before any thread starts. */

@@ -30,6 +30,7 @@ struct control {
         _Atomic int stop;                /* enum stop_level */
         _Atomic(struct topology *) next; /* SIGHUP: the agent exchanges it for NULL at a group boundary, frees its old one */
         int wake_fd;
+        bool accept_rules; /* run --accept-rules: rules that add up may change, the tables are quiet */
 };
 
 /* What an agent's main function gets. The agent owns *topology from the call on (and every later one) and frees it. */

@@ -19,7 +19,7 @@ def die_with_parent():
 
 
 class Daemon:
-    def __init__(self, region, agent=None, failpoint=None, env=None):
+    def __init__(self, region, agent=None, failpoint=None, env=None, extra=()):
         self.region, self.agent = region, agent
         cluster = region.cluster
         cluster.started += 1
@@ -27,6 +27,7 @@ class Daemon:
         args = [cluster.pangea, "run", "--topology", cluster.topology_file, "--region", region.name]
         if agent:
             args += ["--agent", agent]
+        args += extra
         self.args = args
         environment = dict(os.environ, **(env or {}))
         environment.pop("PANGEA_FAILPOINT", None)
