@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "conflict/standing.h"
+
 struct standing *standing_of(struct arena *arena, const struct pgres *r, int row)
 {
         struct standing *st = ARENA_NEW(arena, struct standing);
@@ -50,11 +52,6 @@ region_id pass_origin_region(const struct applier *a, uint32_t roident)
         return REGION_NONE;
 }
 
-static bool is_local(const struct applier *a, const struct standing *st)
-{
-        return pass_origin_region(a, st->origin).i == REGION_NONE.i;
-}
-
 static const struct vector *vector_of(const struct work *w, const struct net *n)
 {
         return w->g->txs[n->tx].vec;
@@ -68,17 +65,19 @@ struct vector pass_seen_by(const struct work *w, const struct net *n)
         return v;
 }
 
-/* A local row older than H(V) is covered; below it every xid is in a group that V covers. */
-static bool below_h(const struct applier *a, const struct standing *st, hlc_t seen_of_me)
+static enum standing_answer judge(const struct pass *p, const struct standing *st, const struct vector *seen, struct dot *dot)
 {
-        fullxid_t h = ownlog_h(a->own, seen_of_me);
-        return h.v && (int32_t)(st->xmin - (uint32_t)h.v) < 0 && a->newest_xid.v - h.v < (UINT64_C(1) << 30);
-}
-
-/* Under last write wins a local row whose raw commit time is later than the incoming HLC has won already: its HLC will not be lower. */
-static bool won_already(const struct pass *p, const struct standing *st, const struct vector *seen)
-{
-        return (uint64_t)st->ts_us > p->w->dot.hlc.v && (uint64_t)st->ts_us > seen->at[p->a->me.i].v;
+        const struct applier *a = p->a;
+        struct standing_facts f = {
+                .xmin = st->xmin, .ts_us = st->ts_us, .from = pass_origin_region(a, st->origin), .mine = st->mine, .old = st->old};
+        struct standing_view v = {.me = a->me,
+                                  .follower = a->follower,
+                                  .incoming = p->w->dot,
+                                  .seen = seen,
+                                  .h = ownlog_h(a->own, seen->at[a->me.i]),
+                                  .newest_xid = a->newest_xid,
+                                  .greatest_dot_wins = true};
+        return standing_judge(&f, &v, dot);
 }
 
 bool pass_needs_own_log(const struct pass *p, const struct fold_table *t, const struct net *n)
@@ -90,10 +89,8 @@ bool pass_needs_own_log(const struct pass *p, const struct fold_table *t, const 
         struct vector seen = pass_seen_by(p->w, n);
         if (!st)
                 return !n->del && !n->fresh;
-        if (st->mine || st->old || !is_local(a, st) || below_h(a, st, seen.at[a->me.i]) || won_already(p, st, &seen) ||
-            ownlog_knows(a->own, st->ts_us, st->xmin))
-                return false;
-        return true;
+        struct dot dot;
+        return judge(p, st, &seen, &dot) == STANDING_ASK_OWN_LOG && !ownlog_knows(a->own, st->ts_us, st->xmin);
 }
 
 void pass_lose(struct pass *p, struct loser l)
@@ -117,30 +114,17 @@ static enum conflict_kind kind_of(const struct net *n)
         return n->is_insert ? CONFLICT_INSERT_EXISTS : CONFLICT_UPDATE_ORIGIN_DIFFERS;
 }
 
-/* The dot of the row that stands; *dominated: whatever it is, the incoming version may overwrite it. */
-static enum status standing_dot(struct pass *p, const struct fold_table *t, const struct net *n, struct dot *dot, bool *dominated,
-                                struct err *e)
+/* The dot of a row that was written locally; *dominated: it is stable, older than all. The own log has been read far enough. */
+static enum status local_dot(struct pass *p, const struct fold_table *t, const struct net *n, struct dot *dot, bool *dominated,
+                             struct err *e)
 {
-        struct applier *a = p->a;
         const struct standing *st = n->standing;
-        struct vector seen = pass_seen_by(p->w, n);
-        region_id from = pass_origin_region(a, st->origin);
-        *dominated = true;
-        if (st->mine || st->old)
-                return ST_OK;
-        if (from.i != REGION_NONE.i) {
-                *dot = (struct dot){.region = from, .hlc = {(uint64_t)st->ts_us}};
-                *dominated = false;
-                return ST_OK;
-        }
-        if (a->follower || below_h(a, st, seen.at[a->me.i]))
-                return ST_OK;
         if (st->ts_us == 0) /* its commit timestamp is gone, and it is not older than everything unstable */
                 return err_named(
                         e, ST_DATA, "timestamp_gone",
                         "table %s: the commit timestamp of xid %u is gone (VACUUM FREEZE) while older versions are not stable yet",
                         t->map.target->name, st->xmin);
-        return own_dot(a, st->ts_us, st->xmin, t->rel, n, dot, dominated, e);
+        return own_dot(p->a, st->ts_us, st->xmin, t->rel, n, dot, dominated, e);
 }
 
 enum status pass_decide(struct pass *p, const struct fold_table *t, struct net *n, enum verdict *v, struct err *e)
@@ -148,17 +132,20 @@ enum status pass_decide(struct pass *p, const struct fold_table *t, struct net *
         const struct standing *st = n->standing;
         struct vector seen = pass_seen_by(p->w, n);
         struct loser l = {.table = t, .net = n, .dot = p->w->dot, .kind = kind_of(n), .winner_known = true};
-        bool dominated;
+        bool dominated = false;
         struct dot dot = {.region = p->a->me};
-        if (!st->mine && !st->old && is_local(p->a, st) && !p->a->follower && !below_h(p->a, st, seen.at[p->a->me.i]) &&
-            won_already(p, st, &seen)) {
+        enum status s = ST_OK;
+        switch (judge(p, st, &seen, &dot)) {
+        case STANDING_DOMINATED: dominated = true; break;
+        case STANDING_DOT: break;
+        case STANDING_ASK_OWN_LOG: s = local_dot(p, t, n, &dot, &dominated, e); break;
+        case STANDING_WON_ALREADY:
                 l.winner_known = false;
                 l.winner.region = p->a->me;
                 *v = VERDICT_KEEP_MINE;
                 pass_lose(p, l);
                 return ST_OK;
         }
-        enum status s = standing_dot(p, t, n, &dot, &dominated, e);
         if (s != ST_OK)
                 return s;
         if (dominated && !st->mine && !p->a->follower && st->ts_us > (int64_t)p->w->dot.hlc.v)

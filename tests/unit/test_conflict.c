@@ -10,6 +10,7 @@
 
 #include "conflict/lww.h"
 #include "conflict/stable.h"
+#include "conflict/standing.h"
 
 static struct regset regions(void)
 {
@@ -107,6 +108,53 @@ static void any_order_one_winner(void **state)
         }
 }
 
+static void standing(void **state)
+{
+        (void)state;
+        enum { LOCAL = 255 };
+        static const struct {
+                const char *why;
+                uint32_t xmin;
+                int64_t ts;
+                uint8_t from; /* 0 = ap, 1 = eu (who asks), 2 = us (whose change comes in) */
+                bool mine, old, follower, any_rule;
+                uint64_t h, seen_of_me;
+                enum standing_answer want;
+        } t[] = {
+                {"written by this transaction", 700, 90, 2, true, false, false, false, 0, 0, STANDING_DOMINATED},
+                {"older than everything unstable", 700, 0, LOCAL, false, true, false, false, 0, 0, STANDING_DOMINATED},
+                {"another region's version is compared by its dot", 700, 40, 0, false, false, false, false, 0, 0, STANDING_DOT},
+                {"also when the short cut would let it win", 700, 90, 0, false, false, false, false, 0, 0, STANDING_DOT},
+                {"a stray row on a follower", 700, 40, LOCAL, false, false, true, false, 0, 0, STANDING_DOMINATED},
+                {"a local row below H", 699, 40, LOCAL, false, false, false, false, 700, 10, STANDING_DOMINATED},
+                {"H itself is not below H", 700, 40, LOCAL, false, false, false, false, 700, 10, STANDING_ASK_OWN_LOG},
+                {"H is not known", 699, 40, LOCAL, false, false, false, false, 0, 10, STANDING_ASK_OWN_LOG},
+                {"later than the incoming one: won already", 700, 51, LOCAL, false, false, false, false, 0, 10,
+                 STANDING_WON_ALREADY},
+                {"at its very time: its HLC may be the same", 700, 50, LOCAL, false, false, false, false, 0, 10,
+                 STANDING_ASK_OWN_LOG},
+                {"later, but perhaps seen", 700, 51, LOCAL, false, false, false, false, 0, 60, STANDING_ASK_OWN_LOG},
+                {"later is not better under greatest", 700, 51, LOCAL, false, false, false, true, 0, 10, STANDING_ASK_OWN_LOG},
+                {"its timestamp is gone", 700, 0, LOCAL, false, false, false, false, 0, 10, STANDING_ASK_OWN_LOG},
+        };
+        for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
+                struct vector seen = {.at = {{0}}};
+                seen.at[1].v = t[i].seen_of_me;
+                struct standing_facts f = {
+                        .xmin = t[i].xmin, .ts_us = t[i].ts, .from = {t[i].from}, .mine = t[i].mine, .old = t[i].old};
+                struct standing_view v = {.me = {1},
+                                          .follower = t[i].follower,
+                                          .incoming = {.region = {2}, .hlc = {50}},
+                                          .seen = &seen,
+                                          .h = {t[i].h},
+                                          .newest_xid = {710},
+                                          .greatest_dot_wins = !t[i].any_rule};
+                struct dot d = {.hlc = {0}};
+                if (standing_judge(&f, &v, &d) != t[i].want || (t[i].want == STANDING_DOT && d.hlc.v != (uint64_t)t[i].ts))
+                        fail_msg("%s", t[i].why);
+        }
+}
+
 static void stability(void **state)
 {
         (void)state;
@@ -125,10 +173,8 @@ static void stability(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(decides),
-                cmocka_unit_test(tombstones_kill),
-                cmocka_unit_test(any_order_one_winner),
-                cmocka_unit_test(stability),
+                cmocka_unit_test(decides),   cmocka_unit_test(tombstones_kill), cmocka_unit_test(any_order_one_winner),
+                cmocka_unit_test(stability), cmocka_unit_test(standing),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
