@@ -15,6 +15,7 @@
 #define SECOND INT64_C(1000000)
 #define HOUR (3600 * SECOND)
 #define IDLE_US 50000
+#define FREEZE_US (5 * SECOND)
 
 static void set_topology(struct applier *a, struct topology *t)
 {
@@ -107,7 +108,7 @@ static int64_t soonest_retry(const struct applier *a)
 }
 
 struct timers {
-        int64_t status, stability, history;
+        int64_t status, stability, history, freeze;
         enum agent_state said;
         int64_t since;
 };
@@ -125,6 +126,10 @@ static enum status housekeeping(struct applier *a, struct timers *t, struct err 
         if (s == ST_OK && now >= t->history) {
                 t->history = now + HOUR;
                 history_turn(a);
+        }
+        if (s == ST_OK && now >= t->freeze) {
+                t->freeze = now + FREEZE_US;
+                freeze_look(a);
         }
         if (s == ST_OK && now >= t->status) {
                 t->status = now + SECOND;

@@ -5,6 +5,7 @@
 #define PANGEA_APPLY_APPLIER_H
 
 #include "apply/catalog.h"
+#include "apply/freeze.h"
 #include "apply/inlog.h"
 #include "apply/mirror.h"
 #include "apply/ownlog.h"
@@ -59,7 +60,7 @@ struct applier {
         struct control *control;
         int wake_fd; /* eventfd-like pipe that the readers write; read end */
         int wake_write;
-        uint32_t leaders; /* bit per region */
+        uint32_t leaders;        /* bit per region */
         struct mirrors *mirrors; /* threads of their own; they read *topo */
 
         /* known */
@@ -79,7 +80,10 @@ struct applier {
         struct vector seen[MAX_REGIONS]; /* vector of each log at the position applied (own: processed) */
         struct vector stable;
         fullxid_t stable_xid, stable_xid_saved;
-        fullxid_t newest_xid;   /* an xid that is not far from the present one */
+        fullxid_t newest_xid;  /* an xid that is not far from the present one */
+        uint32_t held;         /* who keeps applied versions from being stable (a bit each); 0: everything is stable */
+        int64_t held_since_us; /* wall clock: since when it is none, or any */
+        struct freeze freeze;
         struct vector at_start; /* applied when the session began: xids of those groups are not known */
         struct pending_xid pending[PENDING_XIDS];
         size_t npending;
@@ -171,6 +175,8 @@ void own_mark_add(struct applier *a, const struct log_item *i);
 /* stability.c: every second: what is stable is forgotten. */
 MUSTCHECK enum status stability_turn(struct applier *a, struct err *e);
 void stability_note(struct applier *a, struct dot dot, fullxid_t xid);
+/* Every xid below it has ended. A follower has no own log that would tell. */
+void stability_xmin(struct applier *a, fullxid_t xmin);
 
 /* start.c: opens both sessions, checks that this is the right database and the only agent, reads positions and tombstones, opens logs. */
 MUSTCHECK enum status apply_start(struct applier *a, struct err *e);

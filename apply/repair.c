@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "change/key.h"
@@ -242,6 +243,9 @@ static void processed(struct applier *a, const struct log_item *i)
         a->seen[a->me.i].at[a->me.i] = hlc_max(a->seen[a->me.i].at[a->me.i], i->hlc);
         a->applied.at[a->me.i] = a->seen[a->me.i].at[a->me.i];
         own_mark_add(a, i);
+        a->from[a->me.i].moved_at = clock_mono_us();
+        if (i->wall_us)
+                a->from[a->me.i].heartbeat_us = i->wall_us;
 }
 
 enum status own_process(struct applier *a, bool *moved, struct err *e)

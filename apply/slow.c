@@ -114,17 +114,13 @@ static enum conflict_kind kind_of(const struct net *n)
         return n->is_insert ? CONFLICT_INSERT_EXISTS : CONFLICT_UPDATE_ORIGIN_DIFFERS;
 }
 
-/* The dot of a row that was written locally; *dominated: it is stable, older than all. The own log has been read far enough. */
-static enum status local_dot(struct pass *p, const struct fold_table *t, const struct net *n, struct dot *dot, bool *dominated,
-                             struct err *e)
+static enum status timestamp_gone(const struct pass *p, const struct fold_table *t, const struct net *n, struct err *e)
 {
-        const struct standing *st = n->standing;
-        if (st->ts_us == 0) /* its commit timestamp is gone, and it is not older than everything unstable */
-                return err_named(
-                        e, ST_DATA, "timestamp_gone",
-                        "table %s: the commit timestamp of xid %u is gone (VACUUM FREEZE) while older versions are not stable yet",
-                        t->map.target->name, st->xmin);
-        return own_dot(p->a, st->ts_us, st->xmin, t->rel, n, dot, dominated, e);
+        return err_named(e, ST_DATA, "timestamp_gone",
+                         "table %s: the commit timestamp of a row that xid %u wrote is gone (VACUUM FREEZE) while older versions are not "
+                         "stable yet; make a new version of what shall stand%s: UPDATE %s SET (any column to itself) WHERE xmin = '%u'",
+                         t->map.target->name, n->standing->xmin, p->a->follower ? " in a leader, then here" : ", here",
+                         t->map.target->name, n->standing->xmin);
 }
 
 enum status pass_decide(struct pass *p, const struct fold_table *t, struct net *n, enum verdict *v, struct err *e)
@@ -138,7 +134,8 @@ enum status pass_decide(struct pass *p, const struct fold_table *t, struct net *
         switch (judge(p, st, &seen, &dot)) {
         case STANDING_DOMINATED: dominated = true; break;
         case STANDING_DOT: break;
-        case STANDING_ASK_OWN_LOG: s = local_dot(p, t, n, &dot, &dominated, e); break;
+        case STANDING_ASK_OWN_LOG: s = own_dot(p->a, st->ts_us, st->xmin, t->rel, n, &dot, &dominated, e); break;
+        case STANDING_TIMESTAMP_GONE: return timestamp_gone(p, t, n, e);
         case STANDING_WON_ALREADY:
                 l.winner_known = false;
                 l.winner.region = p->a->me;

@@ -4,11 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "conflict/stable.h"
 
 #define MARKS_MAX ((size_t)1 << 15)
+#define SILENT_US 5000000
 #define TOMBS_AT_ONCE "20000"
 
 void own_mark_add(struct applier *a, const struct log_item *i)
@@ -67,6 +69,34 @@ static void move_stable_xid(struct applier *a)
         }
         if (s.v > a->stable_xid.v)
                 a->stable_xid = s;
+}
+
+void stability_xmin(struct applier *a, fullxid_t xmin)
+{
+        if (a->follower && !a->held && a->npending == 0 && xmin.v > a->stable_xid.v)
+                a->stable_xid = xmin; /* all that was applied is stable, and nobody else writes here */
+}
+
+/* Whose log lacks what keeps the stable vector back. The own log counts as behind when capture says nothing. */
+static uint32_t held_by(const struct applier *a)
+{
+        uint32_t who = 0;
+        for (unsigned i = 0; i < a->topo->names.n; i++)
+                for (unsigned l = 0; a->stable.at[i].v < a->applied.at[i].v && l < a->topo->names.n; l++)
+                        if (a->leaders >> l & 1 && a->seen[l].at[i].v <= a->stable.at[i].v)
+                                who |= UINT32_C(1) << l;
+        const struct origin *own = &a->from[a->me.i];
+        if (!a->follower && clock_mono_us() - own->moved_at > SILENT_US)
+                who |= UINT32_C(1) << a->me.i;
+        return who;
+}
+
+static void note_held(struct applier *a)
+{
+        uint32_t who = held_by(a);
+        if (!a->held_since_us || !who != !a->held)
+                a->held_since_us = clock_wall_us();
+        a->held = who;
 }
 
 static bool move_own_position(struct applier *a)
@@ -144,6 +174,7 @@ enum status stability_turn(struct applier *a, struct err *e)
         stable_vector(a->seen, a->leaders, &a->stable);
         vector_join(&a->stable, &before);
         move_stable_xid(a);
+        note_held(a);
         bool moved = !a->follower && move_own_position(a);
         ownlog_forget(a->own, a->own_stable.hlc);
         bool grown = memcmp(&before, &a->stable, sizeof before) != 0;

@@ -285,6 +285,8 @@ void apply_forget(struct applier *a)
         memset(a->fixed, 0, sizeof *a->fixed * FIXED_COUNT);
         memset(&a->applied, 0, sizeof a->applied);
         memset(&a->stable, 0, sizeof a->stable);
+        a->held = 0;
+        a->held_since_us = 0;
         memset(a->seen, 0, sizeof a->seen);
         memset(&a->origins, 0, sizeof a->origins);
         a->regs = a->topo->names;

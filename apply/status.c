@@ -119,6 +119,34 @@ static json_t *mirrors_json(struct applier *a)
         return list;
 }
 
+/* May a table be rewritten (which makes every row of it local and of unknown age)? Only when nothing of it can meet a conflict any more. */
+static json_t *stability_json(const struct applier *a)
+{
+        json_t *j = json_object();
+        json_object_set_new(j, "all_stable", json_boolean(a->held_since_us && !a->held));
+        json_object_set_new(j, "since", a->held_since_us ? iso(a->held_since_us) : json_null());
+        json_object_set_new(j, "waits_for", regions_json(&a->topo->names, a->held));
+        return j;
+}
+
+static json_t *timestamps_json(const struct applier *a)
+{
+        const struct freeze *z = &a->freeze;
+        char why[600], todo[400];
+        json_t *j = json_object();
+        freeze_words(a, why, sizeof why, todo, sizeof todo);
+        json_object_set_new(j, "state", json_string(z->since_us ? freeze_name(z->state) : "unknown"));
+        json_object_set_new(j, "since", z->since_us ? iso(z->since_us) : json_null());
+        json_object_set_new(j, "why", text_or_null(why));
+        json_object_set_new(j, "todo", text_or_null(todo));
+        json_object_set_new(j, "unstable_xid", json_integer((json_int_t)z->facts.stable));
+        json_object_set_new(j, "unstable_transactions", json_integer((json_int_t)freeze_exposed(&z->facts)));
+        json_object_set_new(j, "freeze_min_age", json_integer((json_int_t)z->facts.min_age));
+        json_object_set_new(j, "left", json_integer((json_int_t)freeze_left(&z->facts)));
+        json_object_set_new(j, "horizon_xid", json_integer((json_int_t)z->facts.horizon));
+        return j;
+}
+
 void status_write(struct applier *a, enum agent_state state, int64_t since_us, const struct err *why)
 {
         json_t *j = json_object(), *origins = json_array(), *own = json_object();
@@ -141,6 +169,8 @@ void status_write(struct applier *a, enum agent_state state, int64_t since_us, c
         json_object_set_new(own, "kept_for", regions_json(&a->topo->names, acks_missing(a)));
         json_object_set_new(j, "own_log", own);
         json_object_set_new(j, "tombstones", json_integer((json_int_t)(a->tombs ? tombs_count(a->tombs) : 0)));
+        json_object_set_new(j, "stability", stability_json(a));
+        json_object_set_new(j, "commit_timestamps", timestamps_json(a));
         json_object_set_new(j, "stable", vector_json(&a->stable, &a->topo->names));
         json_object_set_new(j, "vector", vector_json(&a->applied, &a->topo->names));
         char *text = json_dumps(j, JSON_COMPACT);

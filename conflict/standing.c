@@ -16,6 +16,8 @@ enum standing_answer standing_judge(const struct standing_facts *f, const struct
 {
         if (f->mine || f->old)
                 return STANDING_DOMINATED;
+        if (!f->ts_us)
+                return STANDING_TIMESTAMP_GONE;
         if (f->from.i != REGION_NONE.i) {
                 *dot = (struct dot){.region = f->from, .hlc = {(uint64_t)f->ts_us}};
                 return STANDING_DOT;

@@ -68,7 +68,7 @@ const struct error_row error_table[] = {
          "run `pangea init`, or ALTER TABLE .. REPLICA IDENTITY FULL"},
         {"timestamp_gone", EXIT_POSTGRES,
          "a row's commit timestamp was erased (VACUUM FREEZE) while a conflict with it is still possible",
-         "see which region is behind, and let it catch up"},
+         "UPDATE the row (any column to itself) in the region that names it: the new version stands. `pangea status` warns before"},
         {"invariant", EXIT_RUNTIME, "a check inside pangea failed before anything was written: a bug",
          "report it with the log; restart"},
         /* the logs */

@@ -108,6 +108,19 @@ static void silent(struct status_view *v, const struct status_region *r, int age
                            agent_names[agent], span_str(span, sizeof span, r->age_s[agent]), r->region->name);
 }
 
+/* Warned of before it can stop anything. */
+static void timestamps_problem(struct status_view *v, const struct status_region *r, const json_t *t)
+{
+        char span[32];
+        const char *state = text(t, "state"), *todo = text(t, "todo");
+        if (!state || (strcmp(state, "near") != 0 && strcmp(state, "gone") != 0))
+                return;
+        v->degraded = true;
+        buf_printf(v->problems, "%s: commit timestamps %s for %s: %s. To do: %s\n", r->region->name,
+                   strcmp(state, "near") == 0 ? "are in danger" : "are gone", since_str(span, sizeof span, text(t, "since")),
+                   text(t, "why") ? text(t, "why") : "?", todo ? todo : "?");
+}
+
 static void agent_problems(struct status_view *v, const struct status_region *r, int agent)
 {
         char who[256];
@@ -151,6 +164,7 @@ static void agent_problems(struct status_view *v, const struct status_region *r,
                         "catch up\n",
                         r->region->name, name ? name : "?", name ? name : "?");
         }
+        timestamps_problem(v, r, json_object_get(doc, "commit_timestamps"));
         if (bad_state(text(doc, "state")) && !named) {
                 snprintf(who, sizeof who, "%s: %s", r->region->name, agent_names[agent]);
                 problem(v, who, doc);
@@ -177,6 +191,22 @@ void status_problems(struct status_view *v)
         }
 }
 
+/* "all stable for 12 s", or whom that waits for. */
+static void print_stability(const json_t *s)
+{
+        char since[32];
+        size_t i;
+        json_t *o;
+        if (!json_is_object(s))
+                return;
+        if (json_is_true(json_object_get(s, "all_stable"))) {
+                printf("; all stable for %s", since_str(since, sizeof since, text(s, "since")));
+                return;
+        }
+        fputs("; not all stable: waits for", stdout);
+        json_array_foreach(json_object_get(s, "waits_for"), i, o) printf("%s %s", i ? "," : "", json_string_value(o));
+}
+
 /* ---- for people --------------------------------------------------------------------------------------------------------------------- */
 static void print_agent(const struct status_region *r, int agent)
 {
@@ -197,8 +227,10 @@ static void print_agent(const struct status_region *r, int agent)
         if (agent == STATUS_CAPTURE)
                 printf("  %.0f transactions in %.0f groups, %.0f rows; %s of WAL held", number(doc, "transactions"),
                        number(doc, "groups"), number(doc, "rows"), bytes_str(held, sizeof held, number(doc, "retained_bytes")));
-        else
+        else {
                 printf("  %.0f tombstones", number(doc, "tombstones"));
+                print_stability(json_object_get(doc, "stability"));
+        }
         puts("");
 }
 

@@ -135,7 +135,9 @@ static void standing(void **state)
                  STANDING_ASK_OWN_LOG},
                 {"later, but perhaps seen", 700, 51, LOCAL, false, false, false, false, 0, 60, STANDING_ASK_OWN_LOG},
                 {"later is not better under greatest", 700, 51, LOCAL, false, false, false, true, 0, 10, STANDING_ASK_OWN_LOG},
-                {"its timestamp is gone", 700, 0, LOCAL, false, false, false, false, 0, 10, STANDING_ASK_OWN_LOG},
+                {"its timestamp is gone", 700, 0, LOCAL, false, false, false, false, 0, 10, STANDING_TIMESTAMP_GONE},
+                {"gone: it may be another region's, also below H", 699, 0, LOCAL, false, false, false, false, 700, 10, STANDING_TIMESTAMP_GONE},
+                {"gone, on a follower", 700, 0, LOCAL, false, false, true, false, 0, 0, STANDING_TIMESTAMP_GONE},
         };
         for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
                 struct vector seen = {.at = {{0}}};

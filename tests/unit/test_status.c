@@ -40,6 +40,13 @@ static const struct {
         {"a log is kept for a region that is behind", RUNNING,
          "{\"state\": \"running\", \"origins\": [], \"own_log\": {\"kept_for\": [\"ap\"]}}", 0.1, ROLE_LEADER, NULL, false,
          "eu: its log grows: records older than log.retention stay for ap"},
+        {"commit timestamps that may be erased soon", RUNNING,
+         "{\"state\": \"running\", \"origins\": [], \"commit_timestamps\": {\"state\": \"near\", \"since\": \"2026-01-01T00:00:00.000Z\", "
+         "\"why\": \"ap is away\", \"todo\": \"let ap catch up\"}}",
+         0.1, ROLE_LEADER, NULL, false, "ap is away. To do: let ap catch up"},
+        {"commit timestamps that are safe", RUNNING,
+         "{\"state\": \"running\", \"origins\": [], \"commit_timestamps\": {\"state\": \"safe\", \"why\": null}}", 0.1, ROLE_LEADER,
+         NULL, false, NULL},
         {"a document without a state", "{}", RUNNING, 0.1, ROLE_LEADER, NULL, false, "eu: capture: "},
 };
 
