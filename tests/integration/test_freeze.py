@@ -38,9 +38,17 @@ def erased(region, key):
     return region.value("SELECT (pg_xact_commit_timestamp_origin(xmin)).timestamp IS NULL FROM t WHERE id = %s", key)
 
 
+def look(region, good, what):
+    """Waits until apply's word about the timestamps is good. The slot lets VACUUM go on only after a checkpoint."""
+    def again():
+        outside(region, "CHECKPOINT")
+        doc = timestamps(region)
+        return doc if doc and good(doc) else (False, doc)
+    return until(again, f"{region.name}: {what}", 40, every=0.3)
+
+
 def state(region, want):
-    return until(lambda: timestamps(region) if timestamps(region).get("state") == want else (False, timestamps(region)),
-                 f"{region.name}: commit timestamps are {want}", 30)
+    return look(region, lambda doc: doc["state"] == want, f"commit timestamps are {want}")
 
 
 def problem(c, start):
@@ -76,11 +84,10 @@ def a_region_away_for_long(c):
     c.us.sql("ALTER SYSTEM SET vacuum_freeze_min_age = 24000")
     c.us.sql("SELECT pg_reload_conf()")
     outside(c.us, BURN.format(12000))
-    until(lambda: timestamps(c.us).get("unstable_transactions", 0) > 12000 or (False, timestamps(c.us)), "us counts", 20)
-    assert timestamps(c.us)["state"] == "safe", timestamps(c.us)
+    doc = look(c.us, lambda doc: doc["unstable_transactions"] > 12000, "it counts")
+    assert doc["state"] == "safe", doc
     # .. but beyond half of what VACUUM waits for
     outside(c.us, BURN.format(11000))
-    outside(c.us, "CHECKPOINT")
     doc = state(c.us, "near")
     assert not erased(c.us, 1), "the warning must come before"
     assert doc["freeze_min_age"] == 24000 and 0 < doc["left"] < 2000 and doc["horizon_xid"] < doc["unstable_xid"], doc
