@@ -1,6 +1,7 @@
 #!/bin/bash
 # deps.sh: everything a fresh Debian 12 needs to build, lint and test Pangea: Debian packages that are missing, and real Apache Kafka
-# (KRaft) assembled once from Maven Central into .cache/kafka, which `make clean` keeps.  Quiet and quick when nothing is missing.
+# (KRaft) assembled once from Maven Central into .cache/kafka, which `make clean` keeps; and what checks deploy/kubernetes
+# (deps_kubernetes.sh).  Quiet and quick when nothing is missing.
 #     PANGEA_CACHE   another cache directory (default: .cache beside this checkout's Makefile)
 set -euo pipefail
 
@@ -10,6 +11,7 @@ cache=${PANGEA_CACHE:-$root/.cache}
 build='gcc make libc6-dev pkg-config libpq-dev librdkafka-dev libyaml-dev libcmocka-dev libjansson-dev libxxhash-dev libisal-dev'
 lint='clang libclang-rt-14-dev clang-tidy clang-format cppcheck shellcheck'
 tests='postgresql-15 openjdk-17-jre-headless maven kcat python3 python3-psycopg2 python3-yaml faketime valgrind procps'
+deploy='golang-go python3-venv'
 
 kafka_version=4.1.1
 log4j_version=2.25.1
@@ -26,8 +28,8 @@ as_root() {
 missing_packages() {
         local installed p
         # shellcheck disable=SC2086  # lists of words
-        installed=$(dpkg-query -W -f '${Package} ${db:Status-Status}\n' $build $lint $tests 2>/dev/null || true)
-        for p in $build $lint $tests; do
+        installed=$(dpkg-query -W -f '${Package} ${db:Status-Status}\n' $build $lint $tests $deploy 2>/dev/null || true)
+        for p in $build $lint $tests $deploy; do
                 grep -qx "$p installed" <<<"$installed" || echo "$p"
         done
 }
@@ -125,3 +127,4 @@ mapfile -t missing < <(missing_packages)
         assemble_kafka
         archive_classes 9>&-
 }
+"$root/scripts/deps_kubernetes.sh" "$cache" 9>&-

@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""Runs the tests of Pangea: unit, simulation and fuzz programs from the build folder, then tests/integration on real PostgreSQL and Kafka.
+"""Runs the tests of Pangea: unit, simulation and fuzz programs from the build folder, the programs of tests/deploy, then tests/integration on
+real PostgreSQL and Kafka.
 A line for each test with its seconds, the sum at the end: `N passed, M failed`."""
 import argparse
 import importlib
@@ -40,7 +41,7 @@ class Sum:
             print("\n".join("     | " + line for line in detail.rstrip().splitlines()), flush=True)
 
 
-# ---- programs: unit, simulation, fuzz --------------------------------------------------------------------------------------------------
+# ---- programs: unit, simulation, fuzz, deploy ------------------------------------------------------------------------------------------
 def programs(build):
     out = []
     for kind in ("unit", "simulation", "fuzz"):
@@ -48,6 +49,9 @@ def programs(build):
         for f in sorted(os.listdir(folder) if os.path.isdir(folder) else []):
             if re.fullmatch(r"(test|fuzz)_\w+\.c", f):
                 out.append((f"{kind}/{f[:-2]}", os.path.join(ROOT, build, kind, f[:-2])))
+    for f in sorted(os.listdir(os.path.join(HERE, "deploy"))):
+        if re.fullmatch(r"test_\w+\.py", f):
+            out.append((f"deploy/{f[:-3]}", os.path.join(HERE, "deploy", f)))
     return out
 
 
@@ -224,6 +228,7 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     if "/test-" in args.build:
         os.environ.setdefault("PANGEA_TEST_SLOW", "4")
+    os.environ["PANGEA_BUILD"] = args.build
     os.environ.update({k: v for k, v in SANITIZER_ENV.items() if k not in os.environ})
 
     def wanted(name):
