@@ -10,11 +10,9 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/version.h"
 #include "postgres/pg.h"
 
-#ifndef PANGEA_VERSION
-#define PANGEA_VERSION "0.1"
-#endif
 #define BEHIND_BYTES (INT64_C(16) << 20) /* more than that is catching up, not running */
 #define EVERY_US 1000000
 #define CONNECT_EVERY_US 2000000

@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -14,6 +15,7 @@
 #include "base/mem.h"
 #include "daemon/command.h"
 #include "daemon/errors.h"
+#include "daemon/notify.h"
 
 /* One agent. Its thread writes st and err, then ended; the main thread reads them once ended is set. */
 struct job {
@@ -32,6 +34,7 @@ struct job {
 struct supervisor {
         const struct run_opts *opts;
         struct job jobs[2];
+        struct notify notify;
         size_t njobs, running;
         int signal_fd, ended_fd;
         bool draining;
@@ -155,7 +158,7 @@ static struct topology *copy(const struct topology *of)
 }
 
 /* Every agent gets a copy of its own, or none does. */
-static void reload(struct supervisor *s)
+static void take_new_topology(struct supervisor *s)
 {
         struct topology *copies[2] = {NULL, NULL}, *next = load(s->opts);
         bool all = next != NULL;
@@ -177,6 +180,13 @@ static void reload(struct supervisor *s)
         log_event(LOG_INFO, "topology.reloaded", "file=%s", s->opts->file);
 }
 
+static void reload(struct supervisor *s)
+{
+        notify_reloading();
+        take_new_topology(s);
+        notify_ready();
+}
+
 /* ---- stopping ---------------------------------------------------------------------------------------------------------------------- */
 static void ask_to_stop(struct supervisor *s, enum stop_level level)
 {
@@ -193,6 +203,7 @@ static void drain(struct supervisor *s)
         s->code = EXIT_DONE; /* who is asked to stop and does is no failure, whatever stopped before */
         s->now_us = now + s->drain_timeout_us;
         s->drain_us = s->now_us - reserve; /* what is not drained by then has the rest of the time to let go */
+        notify_stopping(s->drain_timeout_us);
         ask_to_stop(s, STOP_DRAIN);
 }
 
@@ -234,11 +245,30 @@ static void on_time(struct supervisor *s, int64_t now)
         }
 }
 
+/* The line that `systemctl status` shows: an agent that has stopped must not hide behind "active (running)". */
+static void say_what_runs(const struct supervisor *s)
+{
+        char line[400] = "";
+        size_t n = 0;
+        for (size_t i = 0; i < s->njobs && n < sizeof line; i++) {
+                const struct job *j = &s->jobs[i];
+                bool stopped = j->reaped && j->st != ST_OK && j->st != ST_STOP;
+                n += (size_t)snprintf(line + n, sizeof line - n, "%s%s %s%s%s", i ? "; " : "", j->name,
+                                      !j->reaped ? "runs"
+                                      : stopped  ? "has stopped: "
+                                                 : "has ended",
+                                      stopped ? (*j->err.name ? j->err.name : status_name(j->st)) : "",
+                                      stopped ? " (see the log, or pangea status)" : "");
+        }
+        notify_status("region %s: %s", s->opts->region->name, line);
+}
+
 static void reap(struct supervisor *s, struct job *j)
 {
         pthread_join(j->thread, NULL);
         j->reaped = true;
         s->running--;
+        say_what_runs(s);
         topology_free(atomic_exchange(&j->control.next, NULL));
         if (j->st == ST_OK || j->st == ST_STOP) {
                 log_event(LOG_INFO, "agent.ended", "agent=%s", j->name);
@@ -275,9 +305,14 @@ static bool start_job(struct supervisor *s, const char *name, agent_main *main)
 
 static int wait_ms(const struct supervisor *s)
 {
-        if (!s->draining)
+        int64_t until = s->notify.due_us;
+        if (s->draining && s->drain_us < until)
+                until = s->drain_us;
+        if (s->draining && s->now_us < until)
+                until = s->now_us;
+        if (until == INT64_MAX)
                 return -1;
-        int64_t until = s->drain_us < s->now_us ? s->drain_us : s->now_us, left = until - clock_mono_us();
+        int64_t left = until - clock_mono_us();
         return left <= 0 ? 0 : (int)(left / 1000 + 1);
 }
 
@@ -293,6 +328,7 @@ static void loop(struct supervisor *s)
                                 if (!s->jobs[i].reaped && atomic_load(&s->jobs[i].ended))
                                         reap(s, &s->jobs[i]);
                 on_time(s, clock_mono_us());
+                notify_watchdog(&s->notify, clock_mono_us());
         }
 }
 
@@ -304,10 +340,15 @@ int run_agents(const struct run_opts *o)
         s.ended_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
         if (s.signal_fd < 0 || s.ended_fd < 0)
                 mem_die("signalfd", 0);
+        notify_init(&s.notify);
         bool ok = (!o->capture || start_job(&s, "capture", o->capture)) && (!o->apply || start_job(&s, "apply", o->apply));
         if (!ok) {
                 drain(&s);
                 s.code = EXIT_USAGE;
+        }
+        if (ok) {
+                say_what_runs(&s);
+                notify_ready();
         }
         loop(&s);
         for (size_t i = 0; i < 2; i++)

@@ -69,8 +69,8 @@ class Region:
         return out.getvalue()
 
     # ---- daemons ----
-    def run(self, agent=None, failpoint=None, env=None, args=()):
-        d = Daemon(self, agent, failpoint, env, args)
+    def run(self, agent=None, failpoint=None, env=None, args=(), under=()):
+        d = Daemon(self, agent, failpoint, env, args, under)
         self.daemons.append(d)
         return d
 

@@ -19,12 +19,12 @@ def die_with_parent():
 
 
 class Daemon:
-    def __init__(self, region, agent=None, failpoint=None, env=None, extra=()):
+    def __init__(self, region, agent=None, failpoint=None, env=None, extra=(), under=()):
         self.region, self.agent = region, agent
         cluster = region.cluster
         cluster.started += 1
         self.log = os.path.join(cluster.folder, f"{cluster.started:03d}-{region.name}-{agent or 'run'}.log")
-        args = [cluster.pangea, "run", "--topology", cluster.topology_file, "--region", region.name]
+        args = [*under, cluster.pangea, "run", "--topology", cluster.topology_file, "--region", region.name]
         if agent:
             args += ["--agent", agent]
         args += extra

@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -313,6 +315,82 @@ static void a_hup_while_starting_is_remembered(void **state)
         ends(&c, EXIT_DONE);
 }
 
+/* ---- the service manager: a socket that the child is given as systemd would give it ------------------------------------------------------- */
+static struct sockaddr_un manager = {.sun_family = AF_UNIX}; /* read in the child */
+
+static int manager_listens(void)
+{
+        snprintf(manager.sun_path, sizeof manager.sun_path, "/tmp/pangea-run-%d.notify", (int)getpid());
+        unlink(manager.sun_path);
+        int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+        assert_true(fd >= 0);
+        assert_int_equal(bind(fd, (struct sockaddr *)&manager, sizeof manager), 0);
+        return fd;
+}
+
+static void manager_gone(int fd)
+{
+        close(fd);
+        unlink(manager.sun_path);
+}
+
+static void has_a_manager(const char *file)
+{
+        (void)file;
+        setenv("NOTIFY_SOCKET", manager.sun_path, 1);
+        setenv("WATCHDOG_USEC", "150000", 1);
+        unsetenv("WATCHDOG_PID");
+}
+
+/* Takes messages up to one that holds this; signs of the watchdog may come between, anything else may not. */
+static void manager_hears(int fd, const char *want)
+{
+        char got[1024];
+        do {
+                struct pollfd f = {.fd = fd, .events = POLLIN};
+                ssize_t n = poll(&f, 1, LIMIT_MS) == 1 ? recv(fd, got, sizeof got - 1, 0) : -1;
+                if (n < 0)
+                        fail_msg("the manager hears nothing more, want '%s'", want);
+                got[n] = 0;
+        } while (!strstr(got, want) && strcmp(got, "WATCHDOG=1") == 0);
+        if (!strstr(got, want))
+                fail_msg("the manager heard '%s', want '%s'", got, want);
+}
+
+static void the_service_manager_hears_what_happens(void **state)
+{
+        (void)state;
+        int fd = manager_listens();
+        struct child c = start_while(obeys, obeys, "20s", has_a_manager);
+        manager_hears(fd, "STATUS=region us: capture runs; apply runs");
+        manager_hears(fd, "READY=1");
+        for (int i = 0; i < 3; i++)
+                manager_hears(fd, "WATCHDOG=1");
+        kill(c.pid, SIGHUP);
+        manager_hears(fd, "RELOADING=1\nMONOTONIC_USEC=");
+        manager_hears(fd, "READY=1");
+        kill(c.pid, SIGTERM);
+        manager_hears(fd, "STOPPING=1\nEXTEND_TIMEOUT_USEC=25000000");
+        hears(&c, "ssnndd");
+        ends(&c, EXIT_DONE);
+        manager_gone(fd);
+}
+
+static void what_has_stopped_does_not_hide_behind_active(void **state)
+{
+        (void)state;
+        int fd = manager_listens();
+        struct child c = start_while(stops_by_name, obeys, "20s", has_a_manager);
+        hears(&c, "sx");
+        manager_hears(fd, "STATUS=region us: capture runs; apply runs");
+        manager_hears(fd, "READY=1");
+        manager_hears(fd, "STATUS=region us: capture has stopped: slot_missing (see the log, or pangea status); apply runs");
+        kill(c.pid, SIGTERM);
+        hears(&c, "d");
+        ends(&c, EXIT_DONE);
+        manager_gone(fd);
+}
+
 static void what_may_change(void **state)
 {
         (void)state;
@@ -358,6 +436,8 @@ int main(void)
                 cmocka_unit_test(hup_gives_a_new_topology_or_keeps_the_old),
                 cmocka_unit_test(the_file_is_read_once),
                 cmocka_unit_test(a_hup_while_starting_is_remembered),
+                cmocka_unit_test(the_service_manager_hears_what_happens),
+                cmocka_unit_test(what_has_stopped_does_not_hide_behind_active),
                 cmocka_unit_test(what_may_change),
         };
         return cmocka_run_group_tests_name("daemon: run", tests, NULL, NULL);
