@@ -34,6 +34,7 @@ int cmd_deinit(struct invocation *in);
 int cmd_run(struct invocation *in);
 int cmd_status(struct invocation *in);
 int cmd_verify(struct invocation *in);
+int cmd_doctor(struct invocation *in);
 int cmd_event(struct invocation *in);
 int cmd_validate(struct invocation *in);
 int cmd_help(struct invocation *in);

@@ -68,6 +68,16 @@ const struct command command_table[] = {
          .options = BIT(OPT_TOPOLOGY) | BIT(OPT_TABLES) | BIT(OPT_TIMEOUT) | BIT(OPT_JSON),
          .exits = "4 a region cannot be read; 6 tables differ; 7 the regions did not come to rest in time",
          .run = cmd_verify},
+        {.name = "doctor",
+         .synopsis = "doctor [--region NAME] [--json]",
+         .line = "look for what will not work, before and while running",
+         .help = "Looks at every region's server, rights, tables, clock and Kafka, and compares the regions: settings, slots, REPLICA IDENTITY,\n"
+                 "unique and foreign keys, sequences that will collide, triggers, row level security, freeze age, topics, versions. Each finding\n"
+                 "says what was found, why it matters, and the command that mends it. It changes nothing, and works before `init` as well as while\n"
+                 "the daemons run. With --region it looks at that region only, and compares nothing. docs/doctor.md lists the checks.",
+         .options = WHERE | BIT(OPT_JSON),
+         .exits = "3 an error or a warning was found (notes do not count)",
+         .run = cmd_doctor},
         {.name = "event",
          .synopsis = "event decode [FILE | OFFSET [COUNT]] [--region NAME]",
          .line = "print records of a log, readable",

@@ -182,6 +182,11 @@ static int64_t largest_message(const struct region *r, int64_t max)
         return max;
 }
 
+int64_t init_message_bytes(const struct init *i, const struct region *log)
+{
+        return largest_message(log, largest_message(i->r, KAFKA_DEFAULT_MESSAGE));
+}
+
 enum status init_kafka_failed(const struct init *i, struct err *e)
 {
         if (!*e->name)
@@ -202,7 +207,7 @@ static enum status make_topic(struct init *i, const struct region *log, struct e
         struct kafka_topic_spec spec = {.name = name,
                                         .replication = i->t->log_replication,
                                         .min_insync = i->t->log_min_insync,
-                                        .max_message_bytes = largest_message(log, largest_message(i->r, KAFKA_DEFAULT_MESSAGE))};
+                                        .max_message_bytes = init_message_bytes(i, log)};
         if (i->dry_run) {
                 printf("-- Kafka: %s %s, 1 partition, replication factor %d, cleanup.policy=delete, retention.ms=-1, retention.bytes=-1, "
                        "min.insync.replicas=%d, max.message.bytes=%lld\n",

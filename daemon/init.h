@@ -40,6 +40,8 @@ MUSTCHECK enum status init_look(struct init *i, struct err *e);
 MUSTCHECK enum status init_check_server(struct init *i, struct err *e);
 /* init_rights.c: grants what is missing, by the admin connection if there is one; what cannot be granted is printed: missing_grant. */
 MUSTCHECK enum status init_rights(struct init *i, struct err *e);
+/* The statements that are missing, a line each. */
+MUSTCHECK enum status init_missing_rights(struct init *i, struct buf *out, struct err *e);
 /* init_tables.c */
 MUSTCHECK enum status init_check_tables(struct init *i, struct err *e);
 MUSTCHECK enum status init_publication(struct init *i, struct err *e);
@@ -49,6 +51,8 @@ MUSTCHECK enum status init_check_slot(struct init *i, struct err *e);
 /* Makes the slot if need be; lsn and xid are what pangea.meta must hold when i->fresh. */
 MUSTCHECK enum status init_slot(struct init *i, lsn_t *lsn, char *xid, size_t xid_size, struct err *e);
 
+/* The largest record that the topic of this log must take in the Kafka of i->r. */
+int64_t init_message_bytes(const struct init *i, const struct region *log);
 /* An error of Kafka's without a name of its own gets one, so that the exit code says Kafka. */
 enum status init_kafka_failed(const struct init *i, struct err *e);
 /* All of it. */

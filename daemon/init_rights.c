@@ -86,7 +86,7 @@ static enum status table_rights(struct init *i, struct buf *out, struct err *e)
         return st;
 }
 
-static enum status missing_rights(struct init *i, struct buf *out, struct err *e)
+enum status init_missing_rights(struct init *i, struct buf *out, struct err *e)
 {
         enum status st = ST_OK;
         buf_reset(out);
@@ -130,13 +130,13 @@ enum status init_rights(struct init *i, struct err *e)
         struct buf before, after;
         buf_init(&before, 1u << 20);
         buf_init(&after, 1u << 20);
-        enum status st = missing_rights(i, &before, e);
+        enum status st = init_missing_rights(i, &before, e);
         if (st == ST_OK && before.len && i->dry_run) {
                 printf("-- region %s: rights of the run-time role (as a superuser, or whoever may grant)\n%s", i->r->name,
                        buf_cstr(&before));
         } else if (st == ST_OK && before.len) {
                 grant(i, buf_cstr(&before));
-                st = missing_rights(i, &after, e);
+                st = init_missing_rights(i, &after, e);
                 if (st == ST_OK && after.len) {
                         printf("-- region %s, database %s: as a superuser run\n%s", i->r->name, i->database, buf_cstr(&after));
                         st = err_named(

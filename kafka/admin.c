@@ -117,30 +117,40 @@ static const char *setting_of(const rd_kafka_ConfigEntry_t **entries, size_t n, 
         return "";
 }
 
-static void judge(const rd_kafka_ConfigEntry_t **entries, size_t n, int64_t max_message, int replicas, struct wrong *w)
+static void take_settings(const rd_kafka_ConfigEntry_t **entries, size_t n, struct kafka_topic_settings *s)
 {
-        static const struct {
-                const char *key, *should;
-        } exact[] = {{"cleanup.policy", "delete"}, {"retention.ms", "-1"}, {"retention.bytes", "-1"}};
-        char number[24];
-        for (size_t i = 0; i < sizeof exact / sizeof *exact; i++) {
-                const char *is = setting_of(entries, n, exact[i].key);
-                if (strcmp(is, exact[i].should) != 0)
-                        add_wrong(w, exact[i].key, is, exact[i].should);
-        }
-        const char *max = setting_of(entries, n, "max.message.bytes");
-        if (strtoll(max, NULL, 10) < max_message) {
+        snprintf(s->cleanup_policy, sizeof s->cleanup_policy, "%s", setting_of(entries, n, "cleanup.policy"));
+        snprintf(s->retention_ms, sizeof s->retention_ms, "%s", setting_of(entries, n, "retention.ms"));
+        snprintf(s->retention_bytes, sizeof s->retention_bytes, "%s", setting_of(entries, n, "retention.bytes"));
+        snprintf(s->compression, sizeof s->compression, "%s", setting_of(entries, n, "compression.type"));
+        s->max_message_bytes = strtoll(setting_of(entries, n, "max.message.bytes"), NULL, 10);
+        s->min_insync = (int)strtol(setting_of(entries, n, "min.insync.replicas"), NULL, 10);
+}
+
+static void judge(const struct kafka_topic_settings *s, int64_t max_message, struct wrong *w)
+{
+        const struct {
+                const char *key, *is, *should;
+        } exact[] = {{"cleanup.policy", s->cleanup_policy, "delete"},
+                     {"retention.ms", s->retention_ms, "-1"},
+                     {"retention.bytes", s->retention_bytes, "-1"}};
+        char is[24], number[24];
+        for (size_t i = 0; i < sizeof exact / sizeof *exact; i++)
+                if (strcmp(exact[i].is, exact[i].should) != 0)
+                        add_wrong(w, exact[i].key, exact[i].is, exact[i].should);
+        if (s->max_message_bytes < max_message) {
+                snprintf(is, sizeof is, "%" PRId64, s->max_message_bytes);
                 snprintf(number, sizeof number, "%" PRId64, max_message);
-                add_wrong(w, "max.message.bytes", max, number);
+                add_wrong(w, "max.message.bytes", is, number);
         }
-        const char *insync = setting_of(entries, n, "min.insync.replicas");
-        if (strtol(insync, NULL, 10) > replicas) {
-                snprintf(number, sizeof number, "%d", replicas > 1 ? replicas - 1 : 1);
-                add_wrong(w, "min.insync.replicas", insync, number);
+        if (s->min_insync > s->replicas) {
+                snprintf(is, sizeof is, "%d", s->min_insync);
+                snprintf(number, sizeof number, "%d", s->replicas > 1 ? s->replicas - 1 : 1);
+                add_wrong(w, "min.insync.replicas", is, number);
         }
 }
 
-static enum status check_settings(struct admin *a, int64_t max_message, int replicas, struct err *e)
+static enum status read_settings(struct admin *a, struct kafka_topic_settings *s, struct err *e)
 {
         rd_kafka_ConfigResource_t *ask = rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, a->topic);
         rd_kafka_AdminOptions_t *o = options(a, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS);
@@ -151,7 +161,6 @@ static enum status check_settings(struct admin *a, int64_t max_message, int repl
         rd_kafka_event_t *ev = answer(a, "reading its settings", e);
         if (!ev)
                 return e ? e->code : ST_RETRY;
-        struct wrong w = {.what = ""};
         enum status st = ST_OK;
         size_t n = 0;
         const rd_kafka_ConfigResource_t **found =
@@ -161,14 +170,44 @@ static enum status check_settings(struct admin *a, int64_t max_message, int repl
                 st = fail(a, e, code, "reading its settings", n == 1 ? rd_kafka_ConfigResource_error_string(found[0]) : NULL);
         } else {
                 const rd_kafka_ConfigEntry_t **entries = rd_kafka_ConfigResource_configs(found[0], &n);
-                judge(entries, n, max_message, replicas, &w);
+                take_settings(entries, n, s);
         }
         rd_kafka_event_destroy(ev);
-        if (st == ST_OK && w.what[0])
+        return st;
+}
+
+static enum status check_settings(struct admin *a, int64_t max_message, int replicas, struct err *e)
+{
+        struct kafka_topic_settings s = {.replicas = replicas};
+        struct wrong w = {.what = ""};
+        enum status st = read_settings(a, &s, e);
+        if (st != ST_OK)
+                return st;
+        judge(&s, max_message, &w);
+        if (w.what[0])
                 st = err_named(e, ST_DATA, "topic_unfit",
                                "topic %s has %s; change it: kafka-configs.sh --bootstrap-server %s --alter --entity-type topics "
                                "--entity-name %s --add-config %s",
                                a->topic, w.what, a->conf->brokers, a->topic, w.command);
+        return st;
+}
+
+enum status kafka_topic_look(const struct kafka_conf *c, const char *topic, struct kafka_topic_settings *out, struct err *e)
+{
+        struct admin a;
+        struct topic_facts t;
+        *out = (struct kafka_topic_settings){.partitions = 0};
+        enum status st = admin_open(&a, c, topic, e);
+        if (st == ST_OK)
+                st = look(&a, 0, &t, e);
+        if (st == ST_OK) {
+                out->partitions = t.partitions;
+                out->replicas = t.replicas;
+                out->insync = t.insync;
+                out->brokers = t.brokers;
+                st = read_settings(&a, out, e);
+        }
+        admin_close(&a);
         return st;
 }
 

@@ -94,6 +94,7 @@ static void read_topic(const rd_kafka_metadata_topic_t *t, struct topic_facts *o
                 if (t->partitions[i].id != 0)
                         continue;
                 out->replicas = t->partitions[i].replica_cnt;
+                out->insync = t->partitions[i].isr_cnt;
                 if (t->partitions[i].err == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE || t->partitions[i].leader < 0)
                         out->code = RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE;
         }

@@ -43,7 +43,7 @@ enum status client_classify(rd_kafka_resp_err_t code, const char **name);
 
 struct topic_facts {
         rd_kafka_resp_err_t code; /* of the question, or of the topic; 0: it is there and has a leader */
-        int partitions, replicas, brokers;
+        int partitions, replicas, insync, brokers;
 };
 /* Asks a broker; never creates the topic. */
 void client_topic(struct client *cl, rd_kafka_topic_t *rkt, int timeout_ms, struct topic_facts *out);

@@ -245,6 +245,19 @@ int64_t client_max_message(const struct kafka_conf *c)
         return max;
 }
 
+/* The property has two names. */
+const char *kafka_compression(const struct kafka_conf *c)
+{
+        const char *is = "none";
+        for (size_t i = 0; i < COUNT(defaults); i++)
+                if (!strcmp(defaults[i].key, "compression.type"))
+                        is = defaults[i].value;
+        for (size_t i = 0; i < c->nprops; i++)
+                if (!strcmp(c->prop_keys[i], "compression.type") || !strcmp(c->prop_keys[i], "compression.codec"))
+                        is = c->prop_values[i];
+        return is;
+}
+
 int64_t client_deadline(int timeout_ms)
 {
         return clock_mono_us() + (int64_t)timeout_ms * 1000;

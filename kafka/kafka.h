@@ -97,6 +97,17 @@ MUSTCHECK enum status kafka_topic_ensure(const struct kafka_conf *c, const struc
                                          struct err *e);
 /* ST_OK there; ST_DATA topic_missing / topic_unfit (checked as above). */
 MUSTCHECK enum status kafka_topic_check(const struct kafka_conf *c, const char *topic, struct err *e);
+/* A topic as it is, for whoever wants to judge it himself. Asked once: a topic made a moment ago may still be topic_missing. */
+struct kafka_topic_settings {
+        int partitions, replicas, insync, brokers; /* replicas and those in sync: of partition 0 */
+        int min_insync;
+        int64_t max_message_bytes;
+        char cleanup_policy[64], retention_ms[24], retention_bytes[24], compression[24];
+};
+MUSTCHECK enum status kafka_topic_look(const struct kafka_conf *c, const char *topic, struct kafka_topic_settings *out,
+                                       struct err *e);
+/* How a producer with these settings compresses: "lz4", "none" .. */
+const char *kafka_compression(const struct kafka_conf *c);
 /* ST_DATA topic_missing when it is not there. Returns when the broker has forgotten it. */
 MUSTCHECK enum status kafka_topic_delete(const struct kafka_conf *c, const char *topic, struct err *e);
 /* The id that the cluster gave itself: two addresses with one id are one cluster. */

@@ -1,0 +1,63 @@
+"""docs/json.md as a check: what a command prints with --json has the members that the document shows, no others, and of those types.
+
+A block there is JSON whose strings say what stands in their place: "text", "text or null", "number", "integer", "true or false", "anything", or the
+words that are possible: "error, warning, note". A list shows its element; an object with the one member "*" shows the values of a map. A member
+whose name ends in "?" may be absent."""
+import json
+import os
+import re
+
+from harness.servers import ROOT
+
+
+def documented(command):
+    """The block below the heading of this command."""
+    with open(os.path.join(ROOT, "docs", "json.md")) as f:
+        found = re.search(r"^## `pangea " + re.escape(command) + r"[^\n]*\n.*?^```json\n(.*?)^```", f.read(), re.S | re.M)
+    assert found, f"docs/json.md has no block for pangea {command}"
+    return json.loads(found.group(1))
+
+
+def check(command, value):
+    wrong = list(differences(documented(command), value, "value"))
+    assert not wrong, f"pangea {command} --json is not what docs/json.md says:\n" + "\n".join(wrong)
+
+
+SIMPLE = {"text": lambda v: isinstance(v, str), "number": lambda v: isinstance(v, (int, float)) and not isinstance(v, bool),
+          "integer": lambda v: isinstance(v, int) and not isinstance(v, bool), "true or false": lambda v: isinstance(v, bool),
+          "anything": lambda v: True}
+
+
+def fits(shape, value):
+    if shape.endswith(" or null"):
+        return value is None or fits(shape[:-len(" or null")], value)
+    if shape in SIMPLE:
+        return SIMPLE[shape](value)
+    return value in shape.split(", ")
+
+
+def differences(shape, value, at):
+    if isinstance(shape, str):
+        if not fits(shape, value):
+            yield f"{at}: {json.dumps(value)[:80]}, documented: {shape}"
+    elif isinstance(shape, list):
+        if not isinstance(value, list):
+            yield f"{at}: no list"
+            return
+        for i, one in enumerate(value):
+            yield from differences(shape[0], one, f"{at}[{i}]")
+    elif not isinstance(value, dict):
+        yield f"{at}: no object"
+    elif set(shape) == {"*"}:
+        for name, one in value.items():
+            yield from differences(shape["*"], one, f"{at}.{name}")
+    else:
+        members = {name.rstrip("?"): (one, name.endswith("?")) for name, one in shape.items()}
+        for name, (one, optional) in members.items():
+            if name in value:
+                yield from differences(one, value[name], f"{at}.{name}")
+            elif not optional:
+                yield f"{at}.{name}: documented, and not there"
+        for name in value:
+            if name not in members:
+                yield f"{at}.{name}: there, and not documented"

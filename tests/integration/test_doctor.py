@@ -1,0 +1,195 @@
+"""doctor: what is wrong is found, what is right is not, and what it says to type mends it."""
+import json
+import os
+import shlex
+import subprocess
+
+from harness import shape
+from harness.case import test
+from harness.servers import ROOT
+
+TABLES = """
+CREATE TABLE public.orders (id int PRIMARY KEY, v text);
+CREATE TABLE public.users (id bigint GENERATED ALWAYS AS IDENTITY (INCREMENT BY {n} START WITH {start}) PRIMARY KEY, mail text);
+CREATE TABLE public.audit (id uuid PRIMARY KEY, v int);
+CREATE TABLE public.secret (id int PRIMARY KEY, v int)
+"""
+NAMES = ("us", "eu", "ap")
+
+
+def tables(c):
+    """Healthy: the numbers of users are kept apart."""
+    for i, r in enumerate(c):
+        c.tables(TABLES.format(n=3, start=i + 1), [r])
+
+
+def doctor(c, *args, check=None):
+    code, out, err = c.command("doctor", "--json", *args, check=check)
+    value = json.loads(out)
+    shape.check("doctor", value)
+    assert (code == 0) == value["healthy"] and code in (0, 3), (code, value)
+    assert value["errors"] == len([f for f in value["findings"] if f["severity"] == "error"]), value
+    return value
+
+
+def found(value):
+    """What counts, short: (check, object, regions)."""
+    return sorted((f["check"], f["object"] or "", ",".join(f["regions"])) for f in value["findings"] if f["severity"] != "note")
+
+
+def command_of(finding):
+    return finding["todo"].split("   -- ")[0].strip()
+
+
+@test(tables=tables, regions=NAMES, followers=("ap",))
+def nothing_wrong(c):
+    """a healthy cluster has no error and no warning, with daemons and without, seen by all regions and by one"""
+    value = doctor(c, check=0)
+    assert value["regions"] == sorted(NAMES) and not found(value), value
+    for r in c:
+        assert not found(doctor(c, "--region", r.name, check=0))
+        r.kill()
+    value = doctor(c, check=0)
+    assert any(f["check"] == "slot" and "nobody reads the slot" in f["what"] for f in value["findings"]), value
+    _, out, _ = c.command("doctor", env={"COLUMNS": "72"})
+    assert "healthy" in out and "\033" not in out, out
+    prose = [line for line in out.splitlines() if not line.startswith("  do")]
+    assert max(map(len, prose)) <= 72, prose
+
+
+@test(tables=tables, regions=("us", "eu"), init=False)
+def before_init(c):
+    """before init it says what init will need, and changes nothing; the grants that it names are enough"""
+    tables(c)
+    value = doctor(c, check=3)
+    rights = [f for f in value["findings"] if f["check"] == "rights"]
+    assert rights and {f["check"] for f in value["findings"] if f["severity"] != "note"} == {"rights"}, value
+    assert any(f["check"] == "prepared" and f["severity"] == "note" for f in value["findings"]), value
+    assert c.us.value("SELECT to_regnamespace('pangea')") is None
+    for f in rights:
+        for region in f["regions"]:
+            c.regions[region].sql(command_of(f))
+    doctor(c, check=0)
+    for r in c:
+        c.command("init", "--region", r.name)  # no --admin: the rights are there
+    doctor(c, check=0)
+
+
+# ---- the ten faults ------------------------------------------------------------------------------------------------------------------------
+def kafka_configs(words):
+    """kafka-configs.sh, as its class."""
+    libs = os.path.join(ROOT, ".cache", "kafka", "libs", "*")
+    done = subprocess.run(["java", "-XX:TieredStopAtLevel=1", "-cp", libs, "kafka.admin.ConfigCommand", *words], stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+    assert done.returncode == 0, done.stdout.decode()
+
+
+def restart(region):
+    region.postgres.stop()
+    region.postgres.start()
+
+
+def break_it(c):
+    """Ten faults and some more; ap's are its server's: it was never initialised."""
+    c.us.sql("ALTER TABLE public.orders REPLICA IDENTITY NOTHING")                                        # 1
+    c.eu.sql("CREATE FUNCTION public.f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';"
+             "CREATE TRIGGER stamp BEFORE INSERT ON public.orders FOR EACH ROW EXECUTE FUNCTION public.f();"
+             "ALTER TABLE public.orders ENABLE ALWAYS TRIGGER stamp")                                     # 2
+    for r in (c.us, c.eu):
+        r.sql("ALTER SEQUENCE public.users_id_seq INCREMENT BY 1")                                        # 3
+    c.eu.sql("ALTER TABLE public.secret ENABLE ROW LEVEL SECURITY; ALTER TABLE public.secret FORCE ROW LEVEL SECURITY")  # 4
+    c.eu.sql("REVOKE SET ON PARAMETER session_replication_role FROM pangea")                              # 5
+    c.eu.sql("ALTER TABLE public.audit DROP COLUMN v")                                                    # 6
+    for r in c:
+        r.sql("SET ROLE app; ALTER TABLE public.users ADD UNIQUE (mail); RESET ROLE")                     # 7
+    c.us.sql("ALTER SYSTEM SET max_slot_wal_keep_size = '32MB'")                                          # 8
+    c.us.sql("SELECT pg_reload_conf()")
+    kafka_configs(["--bootstrap-server", c.us.kafka.brokers, "--alter", "--entity-type", "topics", "--entity-name", c.us.topic,
+                   "--add-config", "retention.ms=86400000,max.message.bytes=5000,compression.type=uncompressed"])  # 9, 10, 11
+    c.eu.sql("SET ROLE app; CREATE UNLOGGED TABLE public.basket (id int PRIMARY KEY); RESET ROLE;")       # 12, and new in us
+    for r in (c.us, c.ap):
+        r.sql("SET ROLE app; CREATE TABLE public.basket (id int PRIMARY KEY); RESET ROLE;")
+    c.ap.sql("ALTER SYSTEM SET wal_level = replica")                                                      # 13
+    c.ap.sql("ALTER SYSTEM SET track_commit_timestamp = off")                                             # 14
+    restart(c.ap)
+
+
+FAULTS = [
+    ("commit_timestamps", "", "ap"), ("compression", "TOPIC", "us"), ("identity", "public.basket", "us"), ("identity", "public.orders", "us"),
+    ("rights", "", "eu"),
+    ("row_security", "public.secret", "eu"), ("sequences", "public.users_id_seq", ""), ("shapes", "public.audit", "eu"), ("slot_limit", "", "us"),
+    ("topic", "TOPIC", "us"), ("topic", "TOPIC", "us"), ("triggers", "public.orders", "eu"), ("unique", "public.users", "ap,eu,us"),
+    ("unlogged", "public.basket", "eu"), ("wal_level", "", "ap"),
+]
+
+
+def mend(c, f):
+    """Types what the finding says."""
+    todo = command_of(f)
+    if f["check"] == "unique":  # the topology's line: let one region write it
+        assert f"tables: [public.users], from: [ap]" in todo, todo
+        c.topology["routes"] = [{"tables": ["*.*"]}, {"tables": ["public.users"], "from": ["ap"]}]
+        c.write_topology()
+    elif todo.startswith("kafka-configs.sh "):
+        kafka_configs(shlex.split(todo)[1:])
+    elif f["check"] == "sequences":
+        lines = f["todo"].splitlines()[1:]
+        assert len(lines) == 3, lines
+        for line in lines:
+            region, _, statement = line.partition(": ")
+            c.regions[region].sql(statement)
+    for region in f["regions"]:
+        r = c.regions[region]
+        if todo.startswith("pangea "):
+            c.command(*shlex.split(todo)[1:])
+        elif todo.endswith("; then restart PostgreSQL"):
+            r.sql(todo[:-len("; then restart PostgreSQL")])
+            restart(r)
+        elif todo.startswith(("ALTER", "GRANT", "SELECT")):
+            for statement in todo.split("; "):
+                r.sql(statement)
+
+
+@test(tables=tables, regions=NAMES, own_postgres="each", run=False, init=False, limit=180)
+def ten_faults(c):
+    """a cluster deliberately broken: every fault is found and nothing else, in the right region; what doctor says to type mends them all"""
+    tables(c)
+    c.init("us", "eu")
+    rights = doctor(c)
+    for f in rights["findings"]:
+        if f["check"] == "rights":
+            mend(c, f)
+    assert found(doctor(c)) == [], "healthy before it is broken"
+    break_it(c)
+    value = doctor(c, check=3)
+    want = sorted((check, c.us.topic if obj == "TOPIC" else obj, regions) for check, obj, regions in FAULTS)
+    assert found(value) == want, f"\nfound: {found(value)}\nwant:  {want}"
+    assert len(value["findings"]) > len(FAULTS) >= 10
+    for f in value["findings"]:
+        assert f["what"] and f["why"] and f["todo"], f
+    for f in sorted(value["findings"], key=lambda f: f["todo"].startswith("pangea ")):  # init ends at an unfit topic
+        if f["severity"] != "note":
+            mend(c, f)
+    # a table that is logged now can be published: one more thing to type
+    assert found(doctor(c)) == [("identity", "public.basket", "eu")]
+    c.command("init", "--region", "eu")
+    left = doctor(c)
+    assert found(left) == [], json.dumps(left, indent=1)
+    c.init("ap")
+    doctor(c, check=0)
+
+
+@test(tables=tables, own_postgres="each", own_kafka="each", limit=120)
+def servers_away(c):
+    """a database and a broker that do not answer are findings by name; the rest is looked at all the same"""
+    for r in c:
+        r.kill()
+    c.us.postgres.stop()
+    c.eu.kafka.kill()
+    value = doctor(c, check=3)
+    assert found(value) == [("connection", "", "us"), ("topic", c.eu.topic, "eu")], value
+    c.us.postgres.start()
+    c.eu.kafka.start()
+    c.us.sql("SELECT pg_drop_replication_slot(%s)", c.us.slot)
+    value = doctor(c, "--region", "us", check=3)
+    assert found(value) == [("slot", c.us.slot, "us")], value
