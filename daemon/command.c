@@ -48,6 +48,18 @@ static int set_timeout(struct invocation *in, const char *text)
         return EXIT_DONE;
 }
 
+static int set_number(const char *option, const char *what, const char *text, int64_t *out)
+{
+        char *end;
+        long long v = strtoll(text, &end, 10);
+        if (*end || end == text || v < 1 || v > INT32_MAX) {
+                fprintf(stderr, "pangea: %s '%s': %s is needed, at least 1\n", option, text, what);
+                return EXIT_USAGE;
+        }
+        *out = v;
+        return EXIT_DONE;
+}
+
 static int set_agent(struct invocation *in, const char *text)
 {
         if (strcmp(text, "capture") != 0 && strcmp(text, "apply") != 0) {
@@ -74,6 +86,15 @@ static int set_option(struct invocation *in, enum option_id o, const char *arg)
         case OPT_PRINT: in->print = true; break;
         case OPT_YES: in->yes = true; break;
         case OPT_ACCEPT_RULES: in->accept_rules = true; break;
+        case OPT_KIND: in->kind = arg; break;
+        case OPT_RULE: in->rule = arg; break;
+        case OPT_SINCE: return set_number("--since", "seconds", arg, &in->since_s);
+        case OPT_LIMIT: return set_number("--limit", "a number of rows", arg, &in->limit);
+        case OPT_WAITING: in->waiting = true; break;
+        case OPT_TAKE: in->take = true; break;
+        case OPT_KEEP: in->keep = true; break;
+        case OPT_SET: in->set = arg; break;
+        case OPT_DELETE: in->delete = true; break;
         case OPT_HELP: break;
         }
         return EXIT_DONE;

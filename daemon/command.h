@@ -21,10 +21,13 @@ struct invocation {
         const char *topology_file; /* --topology or PANGEA_TOPOLOGY; NULL when not given */
         const char *region;        /* --region or PANGEA_REGION; NULL when not given */
         bool json, watch, dry_run, keep_identity, print, yes, accept_rules;
-        const char *admin;  /* --admin CONNINFO */
-        const char *agent;  /* --agent capture|apply */
-        const char *tables; /* --tables PATTERN[,PATTERN] of verify */
-        int timeout_s;      /* --timeout SECONDS, 0 = the command's default */
+        const char *admin;                /* --admin CONNINFO */
+        const char *agent;                /* --agent capture|apply */
+        const char *tables;               /* --tables PATTERN[,PATTERN] of verify */
+        const char *kind, *rule, *set;    /* of conflicts */
+        bool waiting, take, keep, delete; /* of conflicts */
+        int64_t since_s, limit;           /* of conflicts; 0 = not said */
+        int timeout_s;                    /* --timeout SECONDS, 0 = the command's default */
         int noperands;
         char **operands;
 };
@@ -35,6 +38,7 @@ int cmd_run(struct invocation *in);
 int cmd_status(struct invocation *in);
 int cmd_verify(struct invocation *in);
 int cmd_doctor(struct invocation *in);
+int cmd_conflicts(struct invocation *in);
 int cmd_event(struct invocation *in);
 int cmd_validate(struct invocation *in);
 int cmd_help(struct invocation *in);

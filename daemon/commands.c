@@ -22,6 +22,15 @@ const struct option_row option_table[OPT_COUNT] = {
         [OPT_PRINT] = {"print", NULL, "print the effective topology, secrets masked", 0},
         [OPT_YES] = {"yes", NULL, "do it without asking", 'y'},
         [OPT_ACCEPT_RULES] = {"accept-rules", NULL, "take rules of conflict that need a quiet table: it is quiet", 0},
+        [OPT_KIND] = {"kind", "KIND", "only this kind of conflict, such as update_deleted", 0},
+        [OPT_RULE] = {"rule", "RULE", "only what this rule settled", 0},
+        [OPT_SINCE] = {"since", "SECONDS", "only what is not older", 0},
+        [OPT_LIMIT] = {"limit", "N", "at most so many (100)", 0},
+        [OPT_WAITING] = {"waiting", NULL, "what is not settled: concurrent versions, rows that wait for a unique value", 0},
+        [OPT_TAKE] = {"take", NULL, "the version that lost becomes the row", 0},
+        [OPT_KEEP] = {"keep", NULL, "the row that stands is written once more: it is the decision", 0},
+        [OPT_SET] = {"set", "JSON", "these columns get these values: '{\"qty\": 3}'", 0},
+        [OPT_DELETE] = {"delete", NULL, "the row is deleted", 0},
         [OPT_HELP] = {"help", NULL, "explain the command", 'h'},
 };
 
@@ -78,6 +87,21 @@ const struct command command_table[] = {
          .options = WHERE | BIT(OPT_JSON),
          .exits = "3 an error or a warning was found (notes do not count)",
          .run = cmd_doctor},
+        {.name = "conflicts",
+         .synopsis =
+                 "conflicts list|show ID|resolve ID|stats [--tables PATTERN] [--kind KIND] [--rule RULE] [--since SECONDS] [--json]",
+         .line = "show what lost against what, and undo a decision",
+         .help = "list: the versions that a rule discarded, of all regions, newest first; --waiting: what is not settled yet.\n"
+                 "show ID: one of them, both rows side by side, and what stands in every region now.\n"
+                 "resolve ID: a decision, as an ordinary change that comes after all versions of the conflict: --take the version that lost,\n"
+                 "--keep the row that stands, --set some columns, or --delete the row. It is written in --region, else in the first leader\n"
+                 "that recorded the conflict. --dry-run prints the statement.\n"
+                 "stats: how many, by table, kind and rule.",
+         .options = WHERE | BIT(OPT_TABLES) | BIT(OPT_KIND) | BIT(OPT_RULE) | BIT(OPT_SINCE) | BIT(OPT_LIMIT) | BIT(OPT_WAITING) |
+                    BIT(OPT_TAKE) | BIT(OPT_KEEP) | BIT(OPT_SET) | BIT(OPT_DELETE) | BIT(OPT_JSON) | BIT(OPT_DRY_RUN),
+         .exits = "3 a region does not answer (the others are shown); 4 PostgreSQL",
+         .operands = 2,
+         .run = cmd_conflicts},
         {.name = "event",
          .synopsis = "event decode [FILE | OFFSET [COUNT]] [--region NAME]",
          .line = "print records of a log, readable",

@@ -19,6 +19,15 @@ enum option_id {
         OPT_PRINT,
         OPT_YES,
         OPT_ACCEPT_RULES,
+        OPT_KIND,
+        OPT_RULE,
+        OPT_SINCE,
+        OPT_LIMIT,
+        OPT_WAITING,
+        OPT_TAKE,
+        OPT_KEEP,
+        OPT_SET,
+        OPT_DELETE,
         OPT_HELP,
 };
 enum { OPT_COUNT = OPT_HELP + 1 };

@@ -1,0 +1,412 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "daemon/conflicts.h"
+#include "daemon/term.h"
+
+/* One invocation on its way. */
+struct look {
+        struct invocation *in;
+        struct topology *t;
+        struct conflict_region *regions;
+        struct conflict_filter filter;
+        struct err e;
+};
+
+static const char *text(const json_t *o, const char *name)
+{
+        const char *s = json_string_value(json_object_get(o, name));
+        return s ? s : "";
+}
+
+static char *compact(const json_t *o)
+{
+        char *s = json_dumps(o, JSON_COMPACT | JSON_ENCODE_ANY);
+        return s ? s : mem_strdup("null");
+}
+
+static int failed(const struct look *l)
+{
+        fprintf(stderr, "pangea: conflicts: %s\n", l->e.msg);
+        return exit_code_of(&l->e);
+}
+
+/* What is not known is said, and shows in the exit code. */
+static int say_unreachable(const struct look *l)
+{
+        int code = EXIT_DONE;
+        for (size_t i = 0; i < l->t->nregions; i++)
+                if (!l->regions[i].pg) {
+                        fprintf(stderr, "pangea: region %s is not counted, its database does not answer: %s\n",
+                                l->regions[i].region->name, l->regions[i].err.msg);
+                        code = EXIT_DEGRADED;
+                }
+        return code;
+}
+
+static json_t *unreachable(const struct look *l)
+{
+        json_t *names = json_array();
+        for (size_t i = 0; i < l->t->nregions; i++)
+                if (!l->regions[i].pg)
+                        json_array_append_new(names, json_string(l->regions[i].region->name));
+        return names;
+}
+
+static void print_json(json_t *o)
+{
+        json_dumpf(o, stdout, JSON_INDENT(2) | JSON_ENCODE_ANY);
+        puts("");
+        json_decref(o);
+}
+
+/* ---- list ---------------------------------------------------------------------------------------------------------------------------- */
+/* The last column takes what the terminal leaves. */
+static void print_row(int width, const char *id, const char *at, const char *table, const char *key, const char *kind,
+                      const char *rule, const char *lost, const char *image)
+{
+        char line[4096];
+        int n = snprintf(line, sizeof line, "%-12s  %-19.19s  %-22s  %-16s  %-25s  %-16s  %-8s  %s", id, at, table, key, kind, rule,
+                         lost, image);
+        if (n > (int)sizeof line - 1)
+                n = (int)sizeof line - 1;
+        if (width > 0 && n > width)
+                n = width;
+        printf("%.*s\n", n, line);
+}
+
+static void print_history(const json_t *list)
+{
+        int width = term_width();
+        size_t i;
+        json_t *c;
+        if (!json_array_size(list)) {
+                puts("no conflicts");
+                return;
+        }
+        print_row(width, "ID", "AT (UTC)", "TABLE", "KEY", "KIND", "RULE", "LOST", "ITS ROW");
+        json_array_foreach(list, i, c)
+        {
+                char *key = compact(json_object_get(c, "key")), *image = compact(json_object_get(c, "image"));
+                print_row(width, text(c, "id"), text(c, "at"), text(c, "table"), key, text(c, "kind"), text(c, "rule"),
+                          text(json_object_get(c, "lost"), "region"), strcmp(image, "null") == 0 ? "(a delete)" : image);
+                free(key);
+                free(image);
+        }
+}
+
+static void print_waiting(const json_t *open)
+{
+        size_t i, k;
+        json_t *s, *v;
+        json_array_foreach(json_object_get(open, "siblings"), i, s)
+        {
+                char *key = compact(json_object_get(s, "key"));
+                printf("%s %s: concurrent versions since %s (%s)%s\n", text(s, "table"), key, text(s, "since"), text(s, "rule"),
+                       strcmp(text(s, "rule"), "manual") == 0 ? ", wait for a decision: pangea conflicts resolve"
+                                                              : ", until they are stable");
+                json_array_foreach(json_object_get(s, "versions"), k, v)
+                {
+                        char *image = compact(json_object_get(v, "image"));
+                        printf("    %-10s %s\n", text(v, "region"), image);
+                        free(image);
+                }
+                free(key);
+        }
+        json_array_foreach(json_object_get(open, "suppressed"), i, s)
+        {
+                char *image = compact(json_object_get(s, "image")), *by = compact(json_object_get(s, "held_by"));
+                printf("%s: a row of %s waits since %s: %s holds one of its unique values (%s); it comes back when that row is changed or deleted\n"
+                       "    %s\n",
+                       text(s, "table"), text(s, "region"), text(s, "since"), by, text(s, "constraint"), image);
+                free(image);
+                free(by);
+        }
+        if (!json_array_size(json_object_get(open, "siblings")) && !json_array_size(json_object_get(open, "suppressed")))
+                puts("nothing waits");
+}
+
+static int list(struct look *l)
+{
+        int code = say_unreachable(l);
+        bool waiting = l->in->waiting;
+        json_t *found = waiting ? conflicts_open(l->t, l->regions, &l->filter, &l->e)
+                                : conflicts_history(l->t, l->regions, &l->filter, &l->e);
+        if (!found)
+                return failed(l);
+        if (l->in->json) {
+                print_json(json_pack("{s:o, s:o}", waiting ? "waiting" : "conflicts", found, "unreachable", unreachable(l)));
+                return code;
+        }
+        if (waiting)
+                print_waiting(found);
+        else
+                print_history(found);
+        json_decref(found);
+        return code;
+}
+
+/* ---- show ---------------------------------------------------------------------------------------------------------------------------- */
+/* The one conflict that the operand means; NULL with *code set. */
+static json_t *find(struct look *l, const char *id, int *code)
+{
+        if (strspn(id, "0123456789abcdef") != strlen(id) || strlen(id) < 4 || strlen(id) > 12) {
+                fprintf(stderr,
+                        "pangea: conflicts: '%s' is no id; `pangea conflicts list` shows them, 4 digits of one are enough\n", id);
+                *code = EXIT_USAGE;
+                return NULL;
+        }
+        l->filter.id = id;
+        json_t *all = conflicts_history(l->t, l->regions, &l->filter, &l->e), *one = NULL;
+        *code = EXIT_USAGE;
+        if (!all)
+                *code = failed(l);
+        else if (json_array_size(all) == 1)
+                one = json_incref(json_array_get(all, 0));
+        else
+                fprintf(stderr, "pangea: conflicts: %s %s\n",
+                        json_array_size(all) ? "several conflicts begin with" : "no region knows a conflict", id);
+        json_decref(all);
+        return one;
+}
+
+/* Both rows, column by column; what differs is marked. */
+static void print_rows(const json_t *lost, const json_t *stands)
+{
+        const char *name;
+        json_t *value;
+        const json_t *all = json_is_object(stands) ? stands : lost;
+        printf("    %-24s %-38s %s\n", "column", "lost", "stands");
+        json_object_foreach((json_t *)all, name, value)
+        {
+                json_t *a = json_object_get(lost, name), *b = json_object_get(stands, name);
+                char *x = a ? compact(a) : mem_strdup("-"), *y = b ? compact(b) : mem_strdup("-");
+                printf("  %s %-24s %-38s %s\n", json_equal(a, b) ? " " : "*", name, x, y);
+                free(x);
+                free(y);
+        }
+}
+
+static const char *joined(struct arena *a, const json_t *names)
+{
+        const char *all = "";
+        size_t i;
+        json_t *s;
+        json_array_foreach(names, i, s) all = arena_printf(a, "%s%s%s", all, *all ? ", " : "", json_string_value(s));
+        return all;
+}
+
+static void print_conflict(const json_t *c, const json_t *standing)
+{
+        struct arena a;
+        arena_init(&a);
+        char *key = compact(json_object_get(c, "key"));
+        const json_t *lost = json_object_get(c, "lost"), *winner = json_object_get(c, "winner");
+        size_t i;
+        json_t *d;
+        printf("%s  %s %s\n\n", text(c, "id"), text(c, "table"), key);
+        printf("  what      %s, settled by %s\n  when      %s, recorded in %s\n", text(c, "kind"), text(c, "rule"), text(c, "at"),
+               joined(&a, json_object_get(c, "recorded_in")));
+        printf("  lost      the version of %s, HLC %lld\n", text(lost, "region"),
+               (long long)json_integer_value(json_object_get(lost, "hlc")));
+        if (json_is_object(winner))
+                printf("  won       the version of %s, HLC %lld\n", text(winner, "region"),
+                       (long long)json_integer_value(json_object_get(winner, "hlc")));
+        json_array_foreach(json_object_get(c, "involved"), i, d)
+                printf("  %s  %s, HLC %lld\n", i ? "        " : "involved", text(d, "region"),
+                       (long long)json_integer_value(json_object_get(d, "hlc")));
+        const char *region;
+        free(key);
+        json_object_foreach((json_t *)standing, region, d)
+        {
+                printf("\n  in %s now:%s\n", region, json_is_object(d) ? "" : " no row");
+                if (json_is_object(d) || json_is_object(json_object_get(c, "image")))
+                        print_rows(json_object_get(c, "image"), d);
+        }
+        printf("\nTo undo it: pangea conflicts resolve %s --take     (or --set '{\"column\": \"value\"}', --keep, --delete)\n",
+               text(c, "id"));
+        arena_release(&a);
+}
+
+static json_t *standing_everywhere(struct look *l, const json_t *c)
+{
+        json_t *all = json_object();
+        for (size_t i = 0; i < l->t->nregions; i++) {
+                json_t *row = l->regions[i].pg ? conflicts_standing(&l->regions[i], c, &l->e) : NULL;
+                if (row)
+                        json_object_set_new(all, l->regions[i].region->name, row);
+        }
+        return all;
+}
+
+static int show(struct look *l)
+{
+        int code, missing = say_unreachable(l);
+        json_t *c = find(l, l->in->operands[1], &code);
+        if (!c)
+                return code;
+        json_t *standing = standing_everywhere(l, c);
+        if (l->in->json)
+                print_json(json_pack("{s:O, s:O, s:o}", "conflict", c, "now", standing, "unreachable", unreachable(l)));
+        else
+                print_conflict(c, standing);
+        json_decref(standing);
+        json_decref(c);
+        return missing;
+}
+
+/* ---- resolve ------------------------------------------------------------------------------------------------------------------------- */
+static enum decision decision_of(const struct invocation *in)
+{
+        static const enum decision all[] = {DECIDE_TAKE, DECIDE_KEEP, DECIDE_SET, DECIDE_DELETE};
+        const bool said[] = {in->take, in->keep, in->set != NULL, in->delete};
+        enum decision d = DECIDE_NOTHING;
+        int n = 0;
+        for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+                if (said[i]) {
+                        d = all[i];
+                        n++;
+                }
+        return n == 1 ? d : DECIDE_NOTHING;
+}
+
+/* A leader that has the conflict applied: what is written there comes after all of its versions. */
+static struct conflict_region *writer(struct look *l, const json_t *c)
+{
+        for (size_t i = 0; i < l->t->nregions; i++) {
+                struct conflict_region *r = &l->regions[i];
+                bool recorded = false;
+                size_t k;
+                json_t *name;
+                json_array_foreach(json_object_get(c, "recorded_in"), k, name) recorded |=
+                        strcmp(json_string_value(name), r->region->name) == 0;
+                if (l->in->region ? strcmp(l->in->region, r->region->name) != 0 : !recorded)
+                        continue;
+                if (r->pg && r->region->role == ROLE_LEADER && recorded)
+                        return r;
+                if (l->in->region)
+                        fprintf(stderr, "pangea: conflicts: region %s %s\n", r->region->name,
+                                !r->pg ? "does not answer"
+                                : r->region->role != ROLE_LEADER
+                                        ? "is a follower: nothing is written there"
+                                        : "did not record this conflict: it may not have applied all of its versions");
+        }
+        if (!l->in->region)
+                fputs("pangea: conflicts: no leader that recorded this conflict answers\n", stderr);
+        return NULL;
+}
+
+static int resolve(struct look *l)
+{
+        int code;
+        enum decision d = decision_of(l->in);
+        json_t *set = l->in->set ? json_loads(l->in->set, 0, NULL) : NULL;
+        struct buf sql;
+        if (d == DECIDE_NOTHING || (l->in->set && !json_is_object(set))) {
+                fputs(l->in->set && !json_is_object(set)
+                              ? "pangea: conflicts: --set needs a JSON object of columns and values\n"
+                              : "pangea: conflicts resolve needs one of --take, --keep, --set JSON, --delete\n",
+                      stderr);
+                json_decref(set);
+                return EXIT_USAGE;
+        }
+        (void)say_unreachable(l);
+        json_t *c = find(l, l->in->operands[1], &code);
+        struct conflict_region *r = c ? writer(l, c) : NULL;
+        if (c && !r)
+                code = EXIT_USAGE;
+        buf_init(&sql, 0);
+        if (r && conflict_resolve(r, c, d, l->in->set, l->in->dry_run, &sql, &l->e) != ST_OK)
+                code = failed(l);
+        else if (r) {
+                code = EXIT_DONE;
+                if (l->in->json)
+                        print_json(json_pack("{s:s, s:s, s:b, s:s}", "id", text(c, "id"), "region", r->region->name, "written",
+                                             !l->in->dry_run, "statement", buf_cstr(&sql)));
+                else if (l->in->dry_run)
+                        printf("-- in %s:\n%s;\n", r->region->name, buf_cstr(&sql));
+                else
+                        printf("written in %s; it travels to the other regions like every change\n", r->region->name);
+        }
+        buf_release(&sql);
+        json_decref(c);
+        json_decref(set);
+        return code;
+}
+
+/* ---- stats --------------------------------------------------------------------------------------------------------------------------- */
+static void print_numbers(const struct look *l, const json_t *all)
+{
+        size_t i;
+        json_t *n;
+        if (!json_array_size(all)) {
+                puts("no conflicts");
+                return;
+        }
+        printf("%-28s %-26s %-18s", "TABLE", "KIND", "RULE");
+        for (size_t r = 0; r < l->t->nregions; r++)
+                printf(" %10s", l->t->regions[r].name);
+        puts("  NEWEST (UTC)");
+        json_array_foreach(all, i, n)
+        {
+                printf("%-28s %-26s %-18s", text(n, "table"), text(n, "kind"), text(n, "rule"));
+                for (size_t r = 0; r < l->t->nregions; r++)
+                        printf(" %10lld",
+                               (long long)json_integer_value(json_object_get(json_object_get(n, "count"), l->t->regions[r].name)));
+                printf("  %s\n", text(n, "newest"));
+        }
+}
+
+static int stats(struct look *l)
+{
+        int code = say_unreachable(l);
+        json_t *all = conflicts_numbers(l->t, l->regions, &l->filter, &l->e);
+        if (!all)
+                return failed(l);
+        if (l->in->json) {
+                print_json(json_pack("{s:o, s:o}", "numbers", all, "unreachable", unreachable(l)));
+                return code;
+        }
+        print_numbers(l, all);
+        json_decref(all);
+        return code;
+}
+
+/* ---- the command --------------------------------------------------------------------------------------------------------------------- */
+static const struct verb {
+        const char *name;
+        int operands;
+        int (*run)(struct look *l);
+} verbs[] = {{"list", 1, list}, {"show", 2, show}, {"resolve", 2, resolve}, {"stats", 1, stats}};
+
+int cmd_conflicts(struct invocation *in)
+{
+        const struct verb *verb = NULL;
+        int code = EXIT_USAGE;
+        for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++)
+                if (in->noperands > 0 && strcmp(in->operands[0], verbs[i].name) == 0 && in->noperands == verbs[i].operands)
+                        verb = &verbs[i];
+        if (!verb) {
+                fputs("usage: pangea conflicts list [--waiting] | show ID | resolve ID --take|--keep|--set JSON|--delete | stats\n",
+                      stderr);
+                return EXIT_USAGE;
+        }
+        struct look l = {.in = in, .t = invocation_topology(in, &code)};
+        if (!l.t)
+                return code;
+        l.filter = (struct conflict_filter){
+                .table = in->tables, .kind = in->kind, .rule = in->rule, .since_s = in->since_s, .limit = in->limit};
+        l.regions = mem_zalloc(sizeof *l.regions * l.t->nregions);
+        if (conflicts_connect(l.t, l.regions) == 0) {
+                (void)say_unreachable(&l);
+                code = EXIT_POSTGRES;
+        } else {
+                code = verb->run(&l);
+        }
+        conflicts_close(l.t, l.regions);
+        free(l.regions);
+        topology_free(l.t);
+        return code;
+}
