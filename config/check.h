@@ -56,5 +56,10 @@ bool config_name_ok(const char *s, int64_t max);
 
 /* The keys as Markdown tables, a heading (## ..) per map; appended to *out. */
 void config_print_docs(const struct cfg_key *keys, struct buf *out);
+/* Every key with its path as the documentation writes it ("regions.<name>.role", "routes[].tables"), those of planned features included. */
+typedef void config_key_seen(void *ctx, const char *path, const struct cfg_key *k);
+void config_each_key(const struct cfg_key *keys, config_key_seen *seen, void *ctx);
+/* What the documentation says about a key, without what is allowed and its default. */
+void config_key_doc(const struct cfg_key *k, struct buf *out);
 
 #endif

@@ -20,7 +20,7 @@ static int usage(const char *problem, const char *what, const char *nearest)
         return EXIT_USAGE;
 }
 
-static int unknown_command(const char *name)
+int command_unknown(const char *name)
 {
         struct suggestion s = {.written = name};
         for (size_t i = 0; i < command_count; i++)
@@ -79,6 +79,7 @@ static int set_option(struct invocation *in, enum option_id o, const char *arg)
         case OPT_AGENT: return set_agent(in, arg);
         case OPT_TABLES: in->tables = arg; break;
         case OPT_TIMEOUT: return set_timeout(in, arg);
+        case OPT_FORMAT: in->format = arg; break;
         case OPT_JSON: in->json = true; break;
         case OPT_WATCH: in->watch = true; break;
         case OPT_DRY_RUN: in->dry_run = true; break;
@@ -168,7 +169,7 @@ int command_parse(int argc, char **argv, struct invocation *in)
         if (optind < argc)
                 in->command = command_find(argv[optind]);
         if (optind < argc && !in->command)
-                return unknown_command(argv[optind]);
+                return command_unknown(argv[optind]);
         in->noperands = optind < argc ? argc - optind - 1 : 0;
         in->operands = argv + optind + 1;
         if (given & (UINT32_C(1) << OPT_HELP)) {

@@ -28,6 +28,8 @@ struct invocation {
         bool waiting, take, keep, delete; /* of conflicts */
         int64_t since_s, limit;           /* of conflicts; 0 = not said */
         int timeout_s;                    /* --timeout SECONDS, 0 = the command's default */
+
+        const char *format; /* --format of topology */
         int noperands;
         char **operands;
 };
@@ -39,6 +41,10 @@ int cmd_status(struct invocation *in);
 int cmd_verify(struct invocation *in);
 int cmd_doctor(struct invocation *in);
 int cmd_conflicts(struct invocation *in);
+
+int cmd_lag(struct invocation *in);
+int cmd_topology(struct invocation *in);
+int cmd_explain(struct invocation *in);
 int cmd_event(struct invocation *in);
 int cmd_validate(struct invocation *in);
 int cmd_help(struct invocation *in);

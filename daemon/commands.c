@@ -15,6 +15,7 @@ const struct option_row option_table[OPT_COUNT] = {
         [OPT_AGENT] = {"agent", "capture|apply", "run only this agent", 0},
         [OPT_TABLES] = {"tables", "PATTERN[,PATTERN]", "only these tables, such as public.*", 0},
         [OPT_TIMEOUT] = {"timeout", "SECONDS", "give up after so long", 0},
+        [OPT_FORMAT] = {"format", "table|ascii|mermaid|dot|svg", "how it is drawn", 0},
         [OPT_JSON] = {"json", NULL, "one JSON value on stdout", 0},
         [OPT_WATCH] = {"watch", NULL, "again every second, until Ctrl-C", 'w'},
         [OPT_DRY_RUN] = {"dry-run", NULL, "print every statement, run none", 'n'},
@@ -69,6 +70,14 @@ const struct command command_table[] = {
          .options = BIT(OPT_TOPOLOGY) | BIT(OPT_JSON) | BIT(OPT_WATCH),
          .exits = "3 something has stopped, waits or cannot be reached",
          .run = cmd_status},
+        {.name = "lag",
+         .synopsis = "lag [--json] [--watch]",
+         .line = "show how far every region is behind every leader",
+         .help = "A row for each leader, a column for each region that applies its changes: how old the newest change is that has been applied there\n"
+                 "(0.1 s or so when nothing waits), and the state when it is not running. Below it stands why. More of each pair: pangea status.",
+         .options = BIT(OPT_TOPOLOGY) | BIT(OPT_JSON) | BIT(OPT_WATCH),
+         .exits = "3 one of them is not known, waits or has stopped",
+         .run = cmd_lag},
         {.name = "verify",
          .synopsis = "verify [--tables PATTERN[,PATTERN]] [--timeout SECONDS] [--json]",
          .line = "compare all regions, row by row",
@@ -119,6 +128,23 @@ const struct command command_table[] = {
          .exits = "",
          .operands = 1,
          .run = cmd_validate},
+        {.name = "topology",
+         .synopsis = "topology [--format table|ascii|mermaid|dot|svg] [--json]",
+         .line = "show who sends what to whom",
+         .help = "Reads the topology and shows regions, routes and links: as a table, as a drawing of plain characters, for Mermaid (Markdown pages),\n"
+                 "for Graphviz (dot -Tpng), or as SVG. It asks no server; what the regions do now is shown by status and lag.",
+         .options = BIT(OPT_TOPOLOGY) | BIT(OPT_FORMAT) | BIT(OPT_JSON),
+         .exits = "",
+         .run = cmd_topology},
+        {.name = "explain",
+         .synopsis = "explain KEY [--json]",
+         .line = "explain a key of the topology, a named stop, a check, a command or an option",
+         .help = "Prints the documentation of a name that stands in a message, a log or the topology: a key (regions.us.role, or just role), a named\n"
+                 "stop (slot_lost), a check of doctor, a command, an option (watch).",
+         .options = BIT(OPT_JSON),
+         .exits = "",
+         .operands = 1,
+         .run = cmd_explain},
         {.name = "deinit",
          .synopsis = "deinit --region NAME [--admin CONNINFO] [--dry-run] --yes",
          .line = "take out of a region everything that init put there",
@@ -215,8 +241,7 @@ int cmd_help(struct invocation *in)
         struct buf out;
         const struct command *c = in->noperands ? command_find(in->operands[0]) : NULL;
         if (in->noperands && !c) {
-                fprintf(stderr, "pangea: there is no command '%s'; `pangea help` lists them\n", in->operands[0]);
-                return EXIT_USAGE;
+                return command_unknown(in->operands[0]);
         }
         buf_init(&out, 1u << 16);
         if (c)

@@ -12,6 +12,7 @@ enum option_id {
         OPT_AGENT,
         OPT_TABLES,
         OPT_TIMEOUT,
+        OPT_FORMAT,
         OPT_JSON,
         OPT_WATCH,
         OPT_DRY_RUN,
@@ -51,6 +52,8 @@ extern const size_t command_count;
 
 /* NULL when there is none of this name. */
 const struct command *command_find(const char *name);
+/* Says so on stderr, with what was probably meant; EXIT_USAGE. */
+int command_unknown(const char *name);
 /* Reads the command line (environment included) and runs the command. */
 int command_main(int argc, char **argv);
 /* Fills *in; EXIT_DONE, or EXIT_USAGE with a message on stderr. */

@@ -50,6 +50,8 @@ void check_clocks_together(struct doctor *d)
                         }
                 }
         bool paused = most > d->t->max_skew_us;
+        if (!ahead || !behind)
+                return;
         if (!paused && most < WORTH_SAYING_US && most * 2 <= d->t->max_skew_us)
                 return;
         find(&d->together, paused ? SEVERITY_ERROR : SEVERITY_WARNING, NULL,

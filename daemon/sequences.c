@@ -152,7 +152,7 @@ struct numbers {
 
 static void upwards(const struct sequence *s, wide from, struct numbers *out)
 {
-        wide step = s->increment < 0 ? -(wide)s->increment : s->increment;
+        wide step = s->increment < 0 ? -(wide)s->increment : s->increment ? s->increment : 1; /* PostgreSQL has no step of 0 */
         *out = (struct numbers){.low = from, .high = s->max, .step = step};
         if (s->increment < 0) {
                 out->low = from - (from - s->min) / step * step;
@@ -302,8 +302,8 @@ static const char no_room[] =
 
 static bool plan_interleave(const struct sequence_set *s, const struct span *p, struct arena *a, const char **out, const char **why)
 {
-        wide step = p->min_step * (wide)s->n, base = (p->used / step + 1) * step;
-        if (base + step > p->max) {
+        wide step = p->min_step * (wide)s->n, base = step ? (p->used / step + 1) * step : 0;
+        if (base == 0 || base + step > p->max) {
                 *why = no_room;
                 return false;
         }
@@ -316,7 +316,7 @@ static bool plan_interleave(const struct sequence_set *s, const struct span *p, 
 /* Below a range lies what was given before, so its START is its own beginning. */
 static bool plan_ranges(const struct sequence_set *s, const struct span *p, struct arena *a, const char **out, const char **why)
 {
-        wide each = (p->limit - p->used) / (wide)s->n;
+        wide each = s->n ? (p->limit - p->used) / (wide)s->n : 0;
         if (each < 1000) {
                 *why = no_room;
                 return false;

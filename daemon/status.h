@@ -6,6 +6,7 @@
 
 #include <jansson.h>
 
+#include "daemon/term.h"
 #include "postgres/pg.h"
 #include "topology/topology.h"
 
@@ -29,10 +30,23 @@ struct status_view {
         struct buf *problems; /* one line each */
 };
 
+/* Begins with nothing read; status_read asks every region at once (again, keeping connections). problems may be NULL. */
+void status_open(struct status_view *v, const struct topology *t, struct buf *problems);
+void status_read(struct status_view *v);
+void status_close(struct status_view *v);
 /* Should this region have that agent?  A follower has no capture. */
 bool status_expected(const struct status_region *r, int agent);
 /* Expected, there, and heard of lately. */
 bool status_alive(const struct status_region *r, int agent);
+/* The apply agent's word about one origin; NULL: none. Borrowed. */
+const json_t *status_origin(const struct status_region *target, const char *origin);
+/* "12 s", "5 min", "3.2 h", "4 d" */
+const char *status_span(char *buf, size_t size, double seconds);
+const char *status_bytes(char *buf, size_t size, double n);
+/* How a state is shown on a terminal. */
+enum term_style status_style(const char *state);
+/* "cluster shop, 2026-11-20 17:03:12 UTC" and an empty line. */
+void status_print_head(const struct topology *t);
 /* Fills view->problems and view->degraded. */
 void status_problems(struct status_view *v);
 void status_print_text(const struct status_view *v);

@@ -3,6 +3,7 @@
 #include <time.h>
 
 #include "daemon/status.h"
+#include "daemon/table.h"
 
 static const char *const agent_names[] = {[STATUS_CAPTURE] = "capture", [STATUS_APPLY] = "apply"};
 
@@ -27,8 +28,7 @@ static double number(const json_t *doc, const char *name)
         return json_number_value(json_object_get(doc, name));
 }
 
-/* "12 s", "5 min", "3.2 h", "4 d" */
-static const char *span_str(char *buf, size_t size, double s)
+const char *status_span(char *buf, size_t size, double s)
 {
         if (s < 0)
                 s = 0;
@@ -45,7 +45,7 @@ static const char *span_str(char *buf, size_t size, double s)
         return buf;
 }
 
-static const char *bytes_str(char *buf, size_t size, double n)
+const char *status_bytes(char *buf, size_t size, double n)
 {
         static const char *const units[] = {"B", "kB", "MB", "GB", "TB"};
         size_t u = 0;
@@ -61,12 +61,11 @@ static const char *since_str(char *buf, size_t size, const char *iso)
         struct tm tm = {0};
         buf[0] = 0;
         if (iso && strptime(iso, "%Y-%m-%dT%H:%M:%S", &tm))
-                span_str(buf, size, difftime(time(NULL), timegm(&tm)));
+                status_span(buf, size, difftime(time(NULL), timegm(&tm)));
         return buf;
 }
 
-/* The apply agent's word about one origin. */
-static const json_t *origin_of(const struct status_region *r, const char *origin)
+const json_t *status_origin(const struct status_region *r, const char *origin)
 {
         size_t i;
         json_t *o;
@@ -105,7 +104,7 @@ static void silent(struct status_view *v, const struct status_region *r, int age
                            r->region->name, agent_names[agent], r->region->name);
         else
                 buf_printf(v->problems, "%s: no %s daemon: last heard %s ago. To do: pangea run --region %s\n", r->region->name,
-                           agent_names[agent], span_str(span, sizeof span, r->age_s[agent]), r->region->name);
+                           agent_names[agent], status_span(span, sizeof span, r->age_s[agent]), r->region->name);
 }
 
 /* Warned of before it can stop anything. */
@@ -191,86 +190,151 @@ void status_problems(struct status_view *v)
         }
 }
 
-/* "all stable for 12 s", or whom that waits for. */
-static void print_stability(const json_t *s)
+/* "; all stable for 12 s", or whom that waits for. */
+static const char *stability_str(char *buf, size_t size, const json_t *s)
 {
         char since[32];
-        size_t i;
+        size_t i, n;
         json_t *o;
+        buf[0] = 0;
         if (!json_is_object(s))
-                return;
+                return buf;
         if (json_is_true(json_object_get(s, "all_stable"))) {
-                printf("; all stable for %s", since_str(since, sizeof since, text(s, "since")));
-                return;
+                snprintf(buf, size, "; all stable for %s", since_str(since, sizeof since, text(s, "since")));
+                return buf;
         }
-        fputs("; not all stable: waits for", stdout);
-        json_array_foreach(json_object_get(s, "waits_for"), i, o) printf("%s %s", i ? "," : "", json_string_value(o));
+        n = (size_t)snprintf(buf, size, "; not all stable: waits for");
+        json_array_foreach(json_object_get(s, "waits_for"), i, o)
+        {
+                snprintf(buf + n, size - n, "%s %s", i ? "," : "", json_string_value(o));
+                n += strlen(buf + n);
+        }
+        return buf;
 }
 
 /* ---- for people --------------------------------------------------------------------------------------------------------------------- */
-static void print_agent(const struct status_region *r, int agent)
+enum { AGENT_REGION, AGENT_ROLE, AGENT_AGENT, AGENT_STATE, AGENT_SINCE, AGENT_DID };
+static const struct text_column agent_columns[] = {
+        [AGENT_REGION] = {"REGION", false, KEEP_ALWAYS},
+        [AGENT_ROLE] = {"ROLE", false, 1},
+        [AGENT_AGENT] = {"AGENT", false, KEEP_ALWAYS},
+        [AGENT_STATE] = {"STATE", false, KEEP_ALWAYS},
+        [AGENT_SINCE] = {"SINCE", false, 3},
+        [AGENT_DID] = {"SINCE ITS START", false, 2},
+};
+
+enum term_style status_style(const char *state)
 {
-        char since[32], span[32], held[32];
+        if (!state || strcmp(state, "stopped") == 0 || strcmp(state, "no daemon") == 0 || strcmp(state, "unreachable") == 0)
+                return STYLE_BAD;
+        if (strcmp(state, "running") == 0)
+                return STYLE_GOOD;
+        return STYLE_WARN;
+}
+
+static void add_agent(struct text_table *t, const struct status_region *r, int agent)
+{
+        char since[32], held[32], stable[400];
         const json_t *doc = r->docs[agent];
         const char *state = r->err.msg[0] ? "unreachable" : !r->initialised ? "no init" : text(doc, "state");
         if (!r->err.msg[0] && r->initialised && !status_alive(r, agent))
                 state = "no daemon";
-        printf("%-10s  %-8s  %-7s  %-11s  ", r->region->name, r->region->role == ROLE_LEADER ? "leader" : "follower",
-               agent_names[agent], state ? state : "?");
+        text_table_row(t);
+        text_table_cell(t, AGENT_REGION, STYLE_NONE, "%s", r->region->name);
+        text_table_cell(t, AGENT_ROLE, STYLE_NONE, "%s", r->region->role == ROLE_LEADER ? "leader" : "follower");
+        text_table_cell(t, AGENT_AGENT, STYLE_NONE, "%s", agent_names[agent]);
+        text_table_cell(t, AGENT_STATE, status_style(state), "%s", state ? state : "?");
         if (!status_alive(r, agent)) {
                 if (doc)
-                        printf("last heard %s ago", span_str(span, sizeof span, r->age_s[agent]));
-                puts("");
+                        text_table_cell(t, AGENT_DID, STYLE_NONE, "last heard %s ago",
+                                        status_span(held, sizeof held, r->age_s[agent]));
                 return;
         }
-        printf("%-7s", since_str(since, sizeof since, text(doc, "since")));
+        text_table_cell(t, AGENT_SINCE, STYLE_NONE, "%s", since_str(since, sizeof since, text(doc, "since")));
         if (agent == STATUS_CAPTURE)
-                printf("  %.0f transactions in %.0f groups, %.0f rows; %s of WAL held", number(doc, "transactions"),
-                       number(doc, "groups"), number(doc, "rows"), bytes_str(held, sizeof held, number(doc, "retained_bytes")));
-        else {
-                printf("  %.0f tombstones", number(doc, "tombstones"));
-                print_stability(json_object_get(doc, "stability"));
-        }
-        puts("");
+                text_table_cell(t, AGENT_DID, STYLE_NONE, "%.0f transactions in %.0f groups, %.0f rows; %s of WAL held",
+                                number(doc, "transactions"), number(doc, "groups"), number(doc, "rows"),
+                                status_bytes(held, sizeof held, number(doc, "retained_bytes")));
+        else
+                text_table_cell(t, AGENT_DID, STYLE_NONE, "%.0f tombstones%s", number(doc, "tombstones"),
+                                stability_str(stable, sizeof stable, json_object_get(doc, "stability")));
 }
 
-static void print_pair(const struct status_region *origin, const struct status_region *target)
+enum { PAIR_NAMES, PAIR_STATE, PAIR_LAG, PAIR_RECORDS, PAIR_BYTES, PAIR_TRANSACTIONS, PAIR_CONFLICTS, PAIR_WAITS };
+static const struct text_column pair_columns[] = {
+        [PAIR_NAMES] = {"ORIGIN -> REGION", false, KEEP_ALWAYS},
+        [PAIR_STATE] = {"STATE", false, KEEP_ALWAYS},
+        [PAIR_LAG] = {"LAG", true, KEEP_ALWAYS},
+        [PAIR_RECORDS] = {"RECORDS", true, 3},
+        [PAIR_BYTES] = {"BYTES", true, 2},
+        [PAIR_TRANSACTIONS] = {"TRANSACTIONS", true, 1},
+        [PAIR_CONFLICTS] = {"CONFLICTS", true, 4},
+        [PAIR_WAITS] = {"WAITS FOR", false, 5},
+};
+
+static void add_pair(struct text_table *t, const struct status_region *origin, const struct status_region *target)
 {
-        char pair[80], lag[32], bytes[32];
-        const json_t *o = origin_of(target, origin->region->name);
-        snprintf(pair, sizeof pair, "%s -> %s", origin->region->name, target->region->name);
+        char lag[32], bytes[32];
+        const json_t *o = status_origin(target, origin->region->name);
+        text_table_row(t);
+        text_table_cell(t, PAIR_NAMES, STYLE_NONE, "%s -> %s", origin->region->name, target->region->name);
         if (!o || !status_alive(target, STATUS_APPLY)) {
-                printf("%-18s  %-11s\n", pair, "unknown");
+                text_table_cell(t, PAIR_STATE, STYLE_BAD, "unknown");
                 return;
         }
         const json_t *seconds = json_object_get(o, "lag_seconds");
-        const char *waits = text(o, "waits_for");
-        printf("%-18s  %-11s  %9s  %8.0f  %9s  %12.0f  %9.0f  %s\n", pair, text(o, "state") ? text(o, "state") : "?",
-               json_is_number(seconds) ? span_str(lag, sizeof lag, json_number_value(seconds)) : "unknown",
-               number(o, "lag_records"), bytes_str(bytes, sizeof bytes, number(o, "lag_bytes")), number(o, "transactions"),
-               number(o, "conflicts"), waits ? waits : "");
+        const char *waits = text(o, "waits_for"), *state = text(o, "state");
+        text_table_cell(t, PAIR_STATE, status_style(state), "%s", state ? state : "?");
+        text_table_cell(t, PAIR_LAG, STYLE_NONE, "%s",
+                        json_is_number(seconds) ? status_span(lag, sizeof lag, json_number_value(seconds)) : "unknown");
+        text_table_cell(t, PAIR_RECORDS, STYLE_NONE, "%.0f", number(o, "lag_records"));
+        text_table_cell(t, PAIR_BYTES, STYLE_NONE, "%s", status_bytes(bytes, sizeof bytes, number(o, "lag_bytes")));
+        text_table_cell(t, PAIR_TRANSACTIONS, STYLE_NONE, "%.0f", number(o, "transactions"));
+        text_table_cell(t, PAIR_CONFLICTS, STYLE_NONE, "%.0f", number(o, "conflicts"));
+        text_table_cell(t, PAIR_WAITS, STYLE_NONE, "%s", waits ? waits : "");
 }
 
-void status_print_text(const struct status_view *v)
+static void print_agents(const struct status_view *v)
+{
+        struct text_table t;
+        text_table_init(&t, agent_columns, sizeof agent_columns / sizeof *agent_columns);
+        for (size_t i = 0; i < v->topology->nregions; i++)
+                for (int a = 0; a < 2; a++)
+                        if (status_expected(&v->regions[i], a))
+                                add_agent(&t, &v->regions[i], a);
+        text_table_show(&t);
+        text_table_release(&t);
+}
+
+static void print_pairs(const struct status_view *v)
+{
+        struct text_table t;
+        size_t n = v->topology->nregions;
+        text_table_init(&t, pair_columns, sizeof pair_columns / sizeof *pair_columns);
+        for (size_t o = 0; o < n; o++)
+                for (size_t r = 0; r < n; r++)
+                        if (o != r && v->regions[o].region->role == ROLE_LEADER)
+                                add_pair(&t, &v->regions[o], &v->regions[r]);
+        text_table_show(&t);
+        text_table_release(&t);
+}
+
+void status_print_head(const struct topology *t)
 {
         char now[64];
         time_t clock = time(NULL);
         struct tm tm;
-        size_t n = v->topology->nregions;
         gmtime_r(&clock, &tm);
         strftime(now, sizeof now, "%Y-%m-%d %H:%M:%S UTC", &tm);
-        printf("cluster %s, %s\n\n%-10s  %-8s  %-7s  %-11s  %-7s  SINCE ITS START\n", v->topology->cluster, now, "REGION", "ROLE",
-               "AGENT", "STATE", "SINCE");
-        for (size_t i = 0; i < n; i++)
-                for (int a = 0; a < 2; a++)
-                        if (status_expected(&v->regions[i], a))
-                                print_agent(&v->regions[i], a);
-        printf("\n%-18s  %-11s  %9s  %8s  %9s  %12s  %9s  WAITS FOR\n", "ORIGIN -> REGION", "STATE", "LAG", "RECORDS", "BYTES",
-               "TRANSACTIONS", "CONFLICTS");
-        for (size_t o = 0; o < n; o++)
-                for (size_t r = 0; r < n; r++)
-                        if (o != r && v->regions[o].region->role == ROLE_LEADER)
-                                print_pair(&v->regions[o], &v->regions[r]);
+        printf("cluster %s, %s\n\n", t->cluster, now);
+}
+
+void status_print_text(const struct status_view *v)
+{
+        status_print_head(v->topology);
+        print_agents(v);
+        puts("");
+        print_pairs(v);
         if (v->problems->len)
                 printf("\n%s", buf_cstr(v->problems));
 }

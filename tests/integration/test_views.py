@@ -1,0 +1,132 @@
+"""What an operator looks at: lag, topology, status and explain; the shapes of --json, and that everything fits the terminal."""
+import json
+import os
+import re
+import signal
+import subprocess
+import xml.etree.ElementTree as xml
+
+from harness import shape
+from harness.case import test
+from harness.daemon import die_with_parent
+from harness.wait import until
+
+T = "CREATE TABLE public.t (id int PRIMARY KEY, v text)"
+NAMES = ("us", "eu", "ap")
+
+
+def lag(c, check=None):
+    code, out, _ = c.command("lag", "--json", check=check)
+    value = json.loads(out)
+    shape.check("lag", value)
+    assert (code == 3) == value["degraded"] and code in (0, 3), (code, value)
+    return {(p["origin"], p["region"]): p for p in value["pairs"]}
+
+
+@test(tables=T, regions=NAMES, followers=("ap",), limit=90)
+def lag_of_every_pair(c):
+    """a pair for each leader and each other region; what stands still is never shown as a small number"""
+    def all_run():
+        pairs = lag(c)
+        return all(p["state"] == "running" and p["lag_seconds"] is not None and p["lag_seconds"] < 3 for p in pairs.values()) or (False, pairs)
+    until(all_run, "every pair runs", 30)
+    assert sorted(lag(c, check=0)) == [("eu", "ap"), ("eu", "us"), ("us", "ap"), ("us", "eu")]
+    _, out, _ = c.command("lag", check=0)
+    assert re.search(r"^us +[\d.]+ s +[\d.]+ s +-$", out, re.M), out  # columns: ap eu us
+    c.tables("ALTER TABLE public.t DROP COLUMN v", [c.eu])
+    c.us.app("INSERT INTO t VALUES (1, 'x')")
+    until(lambda: lag(c)[("us", "eu")]["error"] == "column_missing" or (False, lag(c)), "us -> eu waits by name", 20)
+    pair = lag(c, check=3)[("us", "eu")]
+    assert pair["state"] in ("waiting", "stopped") and pair["since"] and "v" in pair["why"], pair
+    _, out, _ = c.command("lag", check=3)
+    assert re.search(r"^us -> eu: (waiting|stopped): .*public\.t", out, re.M), out
+    c.ap.kill()
+    until(lambda: lag(c)[("us", "ap")]["state"] == "no daemon" or (False, lag(c)), "ap is silent", 20)
+    assert lag(c)[("us", "ap")]["lag_seconds"] is None
+    _, out, _ = c.command("lag", check=3, env={"COLUMNS": "40"})
+    assert re.search(r"^us -> ap +no daemon$", out, re.M), out
+    assert max(map(len, out.split("\n\n")[1].splitlines())) <= 40, out
+
+
+@test(tables=T)
+def watch_goes_on(c):
+    """--watch: a value a line, again and again, and it ends quietly when nobody reads any more"""
+    for command in ("lag", "status"):
+        p = subprocess.Popen([c.pangea, command, "--json", "--watch"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                             env=dict(os.environ, PANGEA_TOPOLOGY=c.topology_file), preexec_fn=die_with_parent)
+        for _ in range(2):
+            assert json.loads(p.stdout.readline())["cluster"] == c.name
+        p.stdout.close()
+        p.wait(10)
+        assert p.stderr.read() == b"" and p.returncode in (0, 3, -signal.SIGPIPE), p.returncode
+        p.stderr.close()
+
+
+ROUTES = {"routes": [{"tables": ["public.*"]}, {"tables": ["public.audit", 'public."q#a"'], "from": ["us"], "to": ["eu"], "where": "v > 1", "columns": ["id", "v"]}],
+          "links": [{"log": "us", "at": "eu", "mirror": True}, {"log": "us", "at": "ap", "via": "eu"}]}
+
+
+@test(init=False, regions=NAMES, followers=("ap",))
+def pictures(c):
+    """every format shows every region and every way of a log; odd names break no syntax; no connection is needed"""
+    c.topology.update(ROUTES)
+    for name, r in c.topology["regions"].items():
+        r["postgres"]["conninfo"] = f"host=pg.invalid dbname=shop_{name} user=pangea password=c4n4ry"
+        r["kafka"]["brokers"] = [f"kafka.{name}.invalid:9092"]
+    c.write_topology()
+    _, out, _ = c.command("topology", "--json")
+    value = json.loads(out)
+    shape.check("topology", value)
+    ways = {(log["log"], log["read_by"]): log for log in value["logs"]}
+    assert sorted(ways) == [("eu", "ap"), ("eu", "us"), ("us", "ap"), ("us", "eu")], ways
+    assert ways[("us", "eu")]["mirror"] and ways[("us", "eu")]["in"] == "eu" and ways[("us", "ap")]["in"] == "eu", ways
+    texts = [out]
+    for form in ("table", "ascii", "mermaid", "dot", "svg"):
+        _, out, _ = c.command("topology", "--format", form)
+        texts.append(out)
+        for name in NAMES:
+            assert re.search(rf"\b{name}\b", out), (form, out)
+    table, ascii_, mermaid, dot, svg = texts[1:]
+    assert "pg.invalid:5432/shop_eu" in table and "where v > 1" in table, table
+    assert ascii_.count("|-->") == 4 and ascii_.isascii() and "(mirrored)" in ascii_ and "(read in eu)" in ascii_, ascii_
+    assert len(re.findall(r'^    r\d --?\.?->\|"[^"]*"\| r\d$', mermaid, re.M)) == 4 and "q#35;a" in mermaid, mermaid
+    assert len(re.findall(r'^    "\w+" -> "\w+" \[label="(?:[^"\\]|\\.)*"\];$', dot, re.M)) == 4, dot
+    root = xml.fromstring(svg)
+    ns = "{http://www.w3.org/2000/svg}"
+    assert len(root.findall(f".//{ns}line")) == 4 and len(root.findall(f".//{ns}text[@class='name']")) == 3, svg
+    for text in texts:
+        assert "c4n4ry" not in text
+    _, _, err = c.command("topology", "--format", "svgg", check=2)
+    assert "did you mean 'svg'" in err, err
+    _, out, err = c.command("topology", env={"COLUMNS": "60"})
+    assert max(map(len, out.splitlines()[1:])) <= 60 and "left out" in err, (out, err)
+
+
+@test(tables=T)
+def shapes(c):
+    """what the other commands print with --json is documented too"""
+    for args, codes in ((["version"], (0,)), (["validate", c.topology_file], (0,)), (["explain", "role"], (0,)), (["verify", "--timeout", "20"], (0,))):
+        code, out, err = c.command(*args, "--json", check=None)
+        assert code in codes, (args, code, out, err)
+        shape.check(args[0], json.loads(out))
+
+
+@test(tables=T)
+def status_fits(c):
+    """status on a narrow terminal: the least important columns go, no line is longer, and what is left out is said on stderr"""
+    until(lambda: c.command("status", check=None)[0] == 0, "all runs", 20)
+    _, wide, err = c.command("status")
+    assert "SINCE ITS START" in wide and "TRANSACTIONS" in wide and not err, (wide, err)
+    _, out, err = c.command("status", env={"COLUMNS": "60"})
+    assert max(map(len, out.splitlines())) <= 60, out
+    assert "TRANSACTIONS" not in out and "LAG" in out and "left out" in err, (out, err)
+
+
+@test(init=False)
+def explains(c):
+    """a name from a message is explained, an unknown one is guessed at, and every command knows what was meant"""
+    _, out, _ = c.command("explain", "slot_lost")
+    assert "docs/errors.md" in out and "To do:" in out, out
+    for args, meant in ((["explain", "slot_lots"], "slot_lost"), (["help", "stauts"], "status"), (["doctr"], "doctor"), (["lag", "--jsno"], "json")):
+        code, out, err = c.command(*args, check=2)
+        assert f"did you mean '{meant}'" in err and not out, (args, out, err)
