@@ -3,6 +3,7 @@
 # make demo       three regions on this machine      make soak SECONDS=600 [SEED=1]
 # make lint       direction of includes, analysers   make fmt      clang-format
 # make install DESTDIR= PREFIX=/usr/local            make clean    all but .cache
+# make deb           a Debian package               make deb-check  installs and runs it in a fresh Debian
 # V=1 shows the whole commands.
 # One part of the tests: make test && tests/run.py types (see tests/README.md).
 
@@ -119,7 +120,15 @@ fmt:
 install: build/pangea
 	install -D -m 755 build/pangea $(DESTDIR)$(PREFIX)/bin/pangea
 
+# build/deb/pangea_VERSION_ARCH.deb; deb-check installs it into a fresh Debian and runs it there (root, the network, two minutes)
+deb: deps
+	@scripts/deb.sh
+
+deb-check: deb
+	@$(MAKE) --no-print-directory test
+	@tests/deb_check.py
+
 clean:
 	rm -rf build
 
-.PHONY: all deps test check soak tpcb latency big demo lint fmt install clean
+.PHONY: all deps test check soak tpcb latency big demo lint fmt install deb deb-check clean

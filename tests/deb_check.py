@@ -1,0 +1,159 @@
+#!/usr/bin/python3
+"""make deb-check: the Debian package under lintian; installed into a fresh Debian (mmdebstrap, a folder and chroot: no container engine); there
+`pangea version`, `validate`, the user and the folders; two regions run with that very program, on real PostgreSQL and Kafka outside;
+removed without leaving anything. Needs root, for chroot."""
+import glob
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [HERE]
+sys.dont_write_bytecode = True
+
+from harness import case  # noqa: E402
+from harness.cluster import Cluster  # noqa: E402
+from harness.servers import ROOT, Servers  # noqa: E402
+
+T = "CREATE TABLE public.t (id int PRIMARY KEY, v text)"
+
+
+def call(*args, **kw):
+    done = subprocess.run(args, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True, **kw)
+    if done.returncode != 0:
+        raise AssertionError(f"{' '.join(args)}: exit {done.returncode}\n{done.stdout[-4000:]}")
+    return done.stdout
+
+
+def same(what, seen, wanted):
+    if seen != wanted:
+        raise AssertionError(f"{what}: {seen!r}, want {wanted!r}")
+
+
+class Debian:
+    """A fresh Debian 12 in a folder: what apt needs, and nothing else."""
+
+    def __init__(self, folder):
+        self.root = os.path.join(folder, "debian")
+        # with systemd, as every host has it; the lists of packages stay, for the package's dependencies
+        call("mmdebstrap", "--quiet", "--variant=minbase", "--include=systemd", "--skip=cleanup/apt/lists", "bookworm", self.root)
+        self.copy("/etc/resolv.conf", "/etc")
+        call("mount", "-t", "proc", "proc", self.file("/proc"))  # in a mount namespace of our own: main()
+        # the package starts nothing by itself; this makes sure
+        with open(os.path.join(self.root, "usr/sbin/policy-rc.d"), "w") as f:
+            f.write("#!/bin/sh\nexit 101\n")
+        os.chmod(f.name, 0o755)
+
+    def close(self):
+        """Never deletes through a mount: what is still mounted makes rm stop there."""
+        subprocess.run(["umount", self.file("/proc")], check=False)
+        call("rm", "-rf", "--one-file-system", self.root)
+
+    def __call__(self, *args):
+        return call("chroot", self.root, *args, env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"})
+
+    def file(self, path):
+        return os.path.join(self.root, path.lstrip("/"))
+
+    def copy(self, file, to="/tmp"):
+        call("install", "-D", "-m", "644", file, os.path.join(self.file(to), os.path.basename(file)))
+        return os.path.join(to, os.path.basename(file))
+
+    def everything(self):
+        """Every path but those that apt and dpkg keep for themselves."""
+        left_out = re.compile(r"/(proc|sys|dev|tmp|run|var/(lib/(dpkg|apt|systemd)|cache|log)|root)(/|$)")
+        return {p for p in call("find", self.root, "-xdev", "-printf", "/%P\n").splitlines() if not left_out.match(p)}
+
+
+def lintian(changes):
+    # no-manual-page: the manual pages are printed by the program, and are not in the package yet
+    said = call("lintian", "--allow-root", "--fail-on", "error,warning", "--suppress-tags", "no-manual-page", changes)
+    print(f"lintian: {said.strip() or 'nothing'}", flush=True)
+
+
+def looks(debian, version):
+    same("pangea version", debian("pangea", "version").split()[-1], version)
+    examples = "/usr/share/doc/pangea/examples"
+    print(debian("pangea", "validate", f"{examples}/one-machine.yaml").strip(), flush=True)
+    print(debian("env", "US_KAFKA_PASSWORD=x", "pangea", "validate", f"{examples}/three-regions.yaml").strip(), flush=True)
+    user = debian("getent", "passwd", "pangea").strip().split(":")
+    assert user[2] != "0" and user[6] == "/usr/sbin/nologin", user
+    same("/etc/pangea", debian("stat", "-c", "%U %G %a", "/etc/pangea").strip(), "root root 755")
+    same("/etc/pangea/secrets", debian("stat", "-c", "%U %G %a", "/etc/pangea/secrets").strip(), "root pangea 750")
+    said = debian("systemd-analyze", "verify", "/lib/systemd/system/pangea@.service")
+    same("systemd-analyze verify", said, "")
+    print("installed: version, examples, user, folders and unit are right", flush=True)
+
+
+def program(debian, folder):
+    """A `pangea` that runs the installed one as the user pangea. The test's files are inside: their names lose the way to the chroot."""
+    os.makedirs(folder)
+    file = os.path.join(folder, "pangea")
+    root = shlex.quote(debian.root)
+    with open(file, "w") as f:
+        f.write("#!/bin/bash\n"
+                f"export PANGEA_TOPOLOGY=\"${{PANGEA_TOPOLOGY#{debian.root}}}\"\n"
+                f"exec chroot {root} /usr/bin/setpriv --reuid=pangea --regid=pangea --clear-groups /usr/bin/pangea \"${{@#{debian.root}}}\"\n")
+    os.chmod(file, 0o755)
+    return folder
+
+
+def runs(debian, folder):
+    """Two regions with the installed program: rows both ways, status, verify, an orderly end."""
+    servers, cluster = Servers(), None
+    inside = debian.file("/tmp/regions")
+    try:
+        cluster = Cluster(servers, "debcheck", inside, program(debian, os.path.join(folder, "bin")))
+        case.prepare(cluster, {"tables": T})
+        cluster.us.app("INSERT INTO t VALUES (1, 'from us')")
+        cluster.eu.app("INSERT INTO t VALUES (2, 'from eu')")
+        cluster.expect("SELECT id, v FROM t ORDER BY id", [(1, "from us"), (2, "from eu")])
+        cluster.barrier()
+        print(cluster.command("verify")[1].strip().splitlines()[-1], flush=True)
+        for r in cluster:
+            exe = os.readlink(f"/proc/{r.daemon.pid}/exe")
+            same("what runs", exe, os.path.realpath(debian.file("/usr/bin/pangea")))
+            user = os.stat(f"/proc/{r.daemon.pid}").st_uid
+            same("who runs it", user, int(debian("id", "-u", "pangea")))
+            same("exit code", r.daemon.stop(), 0)
+        print("running: two regions replicate with the installed program, as user pangea", flush=True)
+    finally:
+        if cluster:
+            cluster.close()
+        servers.close()
+
+
+def main():
+    if os.getuid() != 0:
+        sys.exit("deb_check.py: chroot needs root")
+    if os.environ.get("PANGEA_MOUNTS") != "own":  # what is mounted goes with this process
+        os.execvpe("unshare", ["unshare", "-m", os.path.abspath(__file__)], dict(os.environ, PANGEA_MOUNTS="own"))
+    packages = glob.glob(os.path.join(ROOT, "build", "deb", "pangea_*.deb"))
+    if len(packages) != 1:
+        sys.exit(f"deb_check.py: {len(packages)} packages in build/deb: run make deb")
+    version = os.path.basename(packages[0]).split("_")[1]
+    lintian(packages[0].replace(".deb", ".changes"))
+    folder = tempfile.mkdtemp(prefix="pangea-deb-")
+    os.chmod(folder, 0o755)
+    debian = Debian(folder)
+    try:
+        package = debian.copy(packages[0])
+        before = debian.everything()
+        debian("apt-get", "-q", "-y", "--no-install-recommends", "install", package)
+        looks(debian, version)
+        runs(debian, folder)
+        debian("apt-get", "-q", "-y", "purge", "--autoremove", "pangea")
+        left = sorted(p for p in debian.everything() - before if not p.startswith("/etc/pangea"))
+        same("left behind by purge", left, [])
+        print("removed: nothing is left but /etc/pangea, which holds what the operator wrote", flush=True)
+    finally:
+        debian.close()
+        call("rm", "-rf", "--one-file-system", folder)
+    print("deb-check: passed")
+
+
+if __name__ == "__main__":
+    main()
