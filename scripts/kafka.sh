@@ -4,6 +4,7 @@
 #                                 DIR/kafka.log.  A DIR that was started before keeps its data, and its port when none is given.
 #     kafka.sh stop DIR           asks it to end and waits for the end
 #     kafka.sh kill DIR           SIGKILL, as a power cut would
+# DIR/listeners, when there is one, names more of them: a line each, NAME PORT ADVERTISED_PORT PROTOCOL (a proxy stands at the advertised port).
 # Lines of DIR/extra.properties, when there is one, go behind our settings (the last one wins).
 # PANGEA_CACHE: where scripts/deps.sh put Kafka.  KAFKA_HEAP: default 256m.  KAFKA_CLASSES: write the archive of loaded classes there
 # at the end (deps.sh does, once: with it a start takes half the time and half the CPU).
@@ -21,7 +22,7 @@ elif [ -e "$kafka/classes.jsa" ]; then
 fi
 
 usage() {
-        sed -n '2,9s/^# \{0,1\}//p' "$0" >&2
+        sed -n '2,10s/^# \{0,1\}//p' "$0" >&2
         exit 2
 }
 
@@ -64,14 +65,20 @@ PY
 }
 
 write_properties() {
+        local name at advertised protocol listeners='' advertise='' map=''
+        while read -r name at advertised protocol; do
+                listeners+=,$name://127.0.0.1:$at
+                advertise+=,$name://127.0.0.1:$advertised
+                map+=,$name:$protocol
+        done < <(cat "$dir/listeners" 2>/dev/null || true)
         cat <<P
 process.roles=broker,controller
 node.id=$node
 controller.quorum.voters=$node@127.0.0.1:$controller
-listeners=PLAINTEXT://127.0.0.1:$port,CONTROLLER://127.0.0.1:$controller
-advertised.listeners=PLAINTEXT://127.0.0.1:$port
+listeners=PLAINTEXT://127.0.0.1:$port,CONTROLLER://127.0.0.1:$controller$listeners
+advertised.listeners=PLAINTEXT://127.0.0.1:$port$advertise
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT$map
 log.dirs=$dir/data
 auto.create.topics.enable=false
 delete.topic.enable=true

@@ -224,7 +224,10 @@ def main():
     p.add_argument("--list", action="store_true", help="print the names, run nothing")
     p.add_argument("-j", "--jobs", type=int, default=2, help="integration tests at once (2)")
     p.add_argument("--build", default="build/test", help="folder of the test build (build/test)")
+    p.add_argument("--seeds", help="seeds of the seeded tests, such as 1-50 or 7,9; without it the few that they name")
     args = p.parse_args()
+    if args.seeds:
+        os.environ["PANGEA_TEST_SEEDS"] = args.seeds  # harness/seeds.py; read when the tests are imported
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     if "/test-" in args.build:
         os.environ.setdefault("PANGEA_TEST_SLOW", "4")

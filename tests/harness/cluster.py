@@ -1,4 +1,5 @@
 """A cluster of regions for one test: fresh databases and topics under a fresh cluster name, a topology, `pangea init`, daemons."""
+import copy
 import json
 import os
 import subprocess
@@ -9,6 +10,7 @@ import yaml
 from harness.daemon import Daemon
 from harness.servers import ROOT
 from harness.wait import SLOW, same, until
+from harness.wan import Wan
 
 # Every cluster has it: a change of a region's own row that has arrived means that all before it has arrived (C3).
 BARRIER = "CREATE TABLE public.barrier (region text PRIMARY KEY, n bigint NOT NULL)"
@@ -20,6 +22,7 @@ class Region:
         self.postgres, self.kafka = postgres, kafka
         self.database = f"{cluster.name}_{name}"
         self.daemons = []
+        self.topology_file = None  # of its daemons, when it is not the cluster's
         self._sql = None
 
     # ---- SQL ----
@@ -107,7 +110,8 @@ class Region:
 class Cluster:
     def __init__(self, servers, name, folder, build, regions=("us", "eu"), followers=(), own_postgres=False, own_kafka=False,
                  topology=None, databases=None):
-        """own_postgres / own_kafka: "one" = a server of this test's own, "each" = one for each region."""
+        """own_postgres / own_kafka: "one" = a server of this test's own, "each" = one for each region; own_kafka "wan": one, and a proxy for each
+        log and reader (harness/wan.py) in c.wan."""
         self.servers, self.name, self.folder = servers, name, folder
         self.pangea = os.path.join(ROOT, build, "pangea")
         self.topology_file = os.path.join(folder, "topology.yaml")
@@ -115,7 +119,8 @@ class Cluster:
         self.loads = []  # writers that still run
         os.makedirs(folder, exist_ok=True)
         pick_pg = self.picker(own_postgres, servers.new_postgres, lambda: servers.postgres)
-        pick_kafka = self.picker(own_kafka, servers.new_kafka, lambda: servers.kafka)
+        self.wan = {(log, reader): None for log in regions for reader in regions if log != reader and own_kafka == "wan"}
+        pick_kafka = self.picker("one" if self.wan else own_kafka, self.kafka_behind_wan if self.wan else servers.new_kafka, lambda: servers.kafka)
         for r in regions:
             self.regions[r] = Region(self, r, "follower" if r in followers else "leader", pick_pg(), pick_kafka())
             setattr(self, r, self.regions[r])
@@ -123,6 +128,14 @@ class Cluster:
         self.write_topology()
         for r in self:
             self.create_database(r, (databases or {}).get(r.name, ""))
+
+    def kafka_behind_wan(self):
+        listeners = {}
+        for log, reader in self.wan:
+            at = self.servers.free_port()
+            self.wan[log, reader] = Wan(at)
+            listeners[f"{log}_{reader}".upper()] = (at, self.wan[log, reader].port)
+        return self.servers.new_kafka(listeners=listeners)
 
     def __iter__(self):
         return iter(self.regions.values())
@@ -154,10 +167,20 @@ class Cluster:
         return doc
 
     def write_topology(self):
-        text = yaml.safe_dump(self.topology, sort_keys=False)
-        with open(self.topology_file + ".new", "w") as f:
-            f.write(text)
-        os.rename(self.topology_file + ".new", self.topology_file)
+        self.write_yaml(self.topology_file, self.topology)
+        for reader in {reader for _, reader in self.wan}:
+            mine = copy.deepcopy(self.topology)
+            for log in mine["regions"]:
+                if log != reader:
+                    mine["regions"][log]["kafka"]["brokers"] = [f"127.0.0.1:{self.wan[log, reader].port}"]
+            self.regions[reader].topology_file = os.path.join(self.folder, f"topology-{reader}.yaml")
+            self.write_yaml(self.regions[reader].topology_file, mine)
+
+    @staticmethod
+    def write_yaml(path, document):
+        with open(path + ".new", "w") as f:
+            f.write(yaml.safe_dump(document, sort_keys=False))
+        os.rename(path + ".new", path)
 
     def create_database(self, region, options):
         c = region.postgres.connect("postgres")
@@ -191,6 +214,16 @@ class Cluster:
     def run(self, *regions, **kw):
         for r in [self.regions[n] for n in regions] or self:
             r.run(**kw)
+
+    def ready(self):
+        """What a case before this one left or broke: one daemon runs in each region, for both agents."""
+        for r in self:
+            alive = [d for d in r.daemons if d.alive() and not d.agent]
+            for d in r.daemons:
+                if d.alive() and d not in alive[-1:]:
+                    d.kill()
+            if not alive:
+                r.run()
 
     def verify(self, limit=60, check=0):
         code, out, _ = self.command("verify", "--json", "--timeout", str(int(limit * SLOW)), check=check, limit=limit + 30)
@@ -259,6 +292,9 @@ class Cluster:
                 self.drop_region(r)
         for server in self.own:
             self.servers.drop(server)
+        for wan in self.wan.values():
+            if wan:
+                wan.close()
 
     def drop_region(self, r):
         c = r.postgres.connect("postgres")

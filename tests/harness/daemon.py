@@ -24,7 +24,7 @@ class Daemon:
         cluster = region.cluster
         cluster.started += 1
         self.log = os.path.join(cluster.folder, f"{cluster.started:03d}-{region.name}-{agent or 'run'}.log")
-        args = [*under, cluster.pangea, "run", "--topology", cluster.topology_file, "--region", region.name]
+        args = [*under, cluster.pangea, "run", "--topology", region.topology_file or cluster.topology_file, "--region", region.name]
         if agent:
             args += ["--agent", agent]
         args += extra

@@ -1,7 +1,9 @@
 """PostgreSQL servers and Kafka brokers of one test run, by scripts/postgres.sh and scripts/kafka.sh, below one temporary folder."""
 import os
+import random
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 
@@ -89,10 +91,17 @@ class Standby(Postgres):
 
 
 class Kafka:
-    """One broker."""
+    """One broker. listeners: {NAME: (port, advertised port[, protocol])} beside the plain one; properties: lines for server.properties."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, listeners=None, properties=()):
         self.folder = folder
+        os.makedirs(folder)
+        with open(os.path.join(folder, "listeners"), "w") as f:
+            for listener, (at, advertised, *protocol) in (listeners or {}).items():
+                f.write(f"{listener} {at} {advertised} {protocol[0] if protocol else 'PLAINTEXT'}\n")
+        if properties:
+            with open(os.path.join(folder, "extra.properties"), "w") as f:
+                f.write("".join(line + "\n" for line in properties))
         call(KAFKA, "start", folder)
         self.port = number(os.path.join(folder, "kafka.port"))
         self.brokers = f"127.0.0.1:{self.port}"
@@ -157,8 +166,20 @@ class Servers:
     def new_standby(self, primary, name):
         return Standby(self.path("postgres"), primary, name)
 
-    def new_kafka(self):
-        return Kafka(self.path("kafka"))
+    def new_kafka(self, **kw):
+        return Kafka(self.path("kafka"), **kw)
+
+    @staticmethod
+    def free_port():
+        """Outside the range from which the kernel serves outgoing connections: nothing takes it before we do."""
+        while True:
+            port = random.randrange(20000, 32000)
+            with socket.socket() as s:
+                try:
+                    s.bind(("127.0.0.1", port))
+                    return port
+                except OSError:
+                    continue
 
     def drop(self, server):
         """Ends a test's own server."""

@@ -1,4 +1,4 @@
-"""What is killed, frozen, delivered twice: no acknowledged write lost, each effect once, identical at rest."""
+"""Daemons killed, doubled, frozen; logs read twice, damaged, gone: no acknowledged write lost, each effect once, identical at rest."""
 import os
 import random
 import subprocess
@@ -8,160 +8,29 @@ import time
 import psycopg2
 
 from harness.case import test
-from harness.load import Load
+from harness.load import Load, Mixed, settled
+from harness.seeds import rng, seeded
 from harness.wait import until
 
 T = Load.TABLES
-CAPTURE_POINTS = ("capture.epoch", "capture.begin", "capture.midtx", "capture.produced", "capture.delivered", "capture.feedback")
-APPLY_POINTS = ("apply.begin", "apply.midrows", "apply.rows", "apply.commit", "apply.committed")
+PAUSES = ("capture.begin", "capture.midtx", "capture.produced", "capture.delivered", "capture.feedback")
 
 
-def settled(c, load, limit=90, more=40):
-    """Some more is written, writers end, everything arrives, the journal and the regions agree."""
-    if load in c.loads:
-        want = load.done + more
-        until(lambda: load.done >= want, "the writers go on", 30)
-    load.stop()
-    c.barrier(limit)
-    load.check(c)
-    c.verify(limit)
-
-
-# ---- F4, F12: killed at every step -----------------------------------------------------------------------------------------------------
-@test(tables=T, cases=[(f"{p}@{n}", p, n) for p in CAPTURE_POINTS for n in ((1,) if p == "capture.epoch" else (1, 2, 7))], run=False, limit=60)
-def capture_killed(c, case):
-    """F4: capture killed at this step, the nth time: duplicates in Kafka at most, none in effect"""
-    _, point, nth = case
-    c.us.kill()
-    c.eu.kill()
-    load = Load(c, seed=nth, clients=1)
-    c.us.run("apply")
-    c.eu.run()
-    d = c.us.run("capture", failpoint=f"{point}=exit@{nth}")
-    load.start()
-    code = d.wait(30)
-    assert code == -9, f"exit {code}"
-    c.us.run("capture")
-    settled(c, load)
-
-
-@test(tables=T, cases=[(f"{p}@{n}", p, n) for p in APPLY_POINTS for n in (1, 2, 7)], run=False, limit=60)
-def apply_killed(c, case):
-    """F12: apply killed at this step, the nth time: it goes on from the origin's progress"""
-    _, point, nth = case
-    c.us.kill()
-    c.eu.kill()
-    load = Load(c, seed=nth, clients=1)
-    c.us.run()
-    c.eu.run("capture")
-    d = c.eu.run("apply", failpoint=f"{point}=exit@{nth}")
-    load.start()
-    code = d.wait(30)
-    assert code == -9, f"exit {code}"
-    c.eu.run("apply")
-    settled(c, load)
-
-
-@test(tables=T, limit=150, regions=("us", "eu", "ap"))
-def killed_at_random(c):
+# ---- daemons (F4 and F12, step by step: test_failpoints.py) -----------------------------------------------------------------------------
+@test(tables=T, limit=150, regions=("us", "eu", "ap"), cases=seeded(4, 5))
+def killed_at_random(c, case):
     """daemons of all regions killed at random moments under load, twenty times"""
-    rng = random.Random(4)
-    load = Load(c, seed=4).start()
-    try:
-        for _ in range(20):
-            r = rng.choice(list(c))
-            want = load.done + rng.randrange(1, 120)
-            until(lambda: load.done >= want, "the writers go on", 20)
-            r.daemon.kill()
-            r.run()
-    finally:
-        settled(c, load)
-
-
-# ---- F1: PostgreSQL --------------------------------------------------------------------------------------------------------------------
-@test(tables=T, own_postgres="each", limit=240)
-def postgres_crashes(c):
-    """F1: PostgreSQL crashes under load in either region; daemons live on, nothing is lost"""
-    load = Load(c, seed=1).start()
-    for r in (c.us, c.eu, c.us):
-        want = load.done + 100
-        until(lambda: load.done >= want, "the writers go on", 30)
-        r.postgres.crash()
-        r.postgres.start()
-    want = load.done + 100
-    until(lambda: load.done >= want, "the writers go on", 30)
-    settled(c, load)
-    assert all(d.alive() for r in c for d in r.daemons), "a daemon ended: it must outlive its PostgreSQL"
-    assert all(len(r.daemons) == 1 for r in c)
-
-
-@test(tables=T, limit=90)
-def backends_killed(c):
-    """F1: our own sessions terminated in the middle of their work"""
-    load = Load(c, seed=2).start()
-    for i in range(10):
-        want = load.done + 20
-        until(lambda: load.done >= want, "the writers go on", 30)
-        for r in c:
-            r.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'pangea%%' AND random() < %s", 0.6)
+    r = rng("killed_at_random", case[1])
+    load = Mixed(c, seed=case[1]).start()
+    for _ in range(20):
+        region = r.choice(list(c))
+        load.goes_on(r.randrange(1, 120))
+        region.daemon.kill()
+        region.run()
     settled(c, load)
 
 
-# ---- F5, F7: Kafka ---------------------------------------------------------------------------------------------------------------------
-@test(tables=T, own_kafka="each", limit=150)
-def keepalive_past_undelivered(c):
-    """F5: while a record is undelivered the slot's position must not pass it, however much idle WAL there is; then capture is killed"""
-    c.us.app("INSERT INTO counter VALUES (0, 0) ON CONFLICT DO NOTHING")
-    c.barrier()
-    c.us.kafka.freeze()
-    try:
-        c.us.app("INSERT INTO ledger (id, writer, n) VALUES (-1, 'undelivered', 0)")
-        at = c.us.value("SELECT pg_current_wal_insert_lsn()")
-        elsewhere = c.us.postgres.connect("postgres")  # WAL that holds nothing for us
-        for _ in range(3):
-            elsewhere.cursor().execute("CREATE TABLE idle AS SELECT g FROM generate_series(1, 1000) g")
-            elsewhere.cursor().execute("DROP TABLE idle")
-            elsewhere.cursor().execute("SELECT pg_switch_wal()")
-        elsewhere.close()
-        until(lambda: c.us.value("SELECT sent_lsn > %s FROM pg_stat_replication WHERE application_name LIKE 'pangea%%' AND pid = (SELECT active_pid FROM pg_replication_slots WHERE slot_name = %s)",
-                                 at, c.us.slot), "the walsender has sent beyond the record", 40)
-        assert c.us.value("SELECT confirmed_flush_lsn < %s FROM pg_replication_slots WHERE slot_name = %s", at, c.us.slot), "confirmed past an undelivered record"
-        c.us.kill()
-    finally:
-        c.us.kafka.thaw()
-    c.us.run()
-    c.expect("SELECT writer FROM ledger WHERE id = -1", [("undelivered",)], limit=60)
-    c.barrier()
-
-
-@test(tables=T, own_kafka="one", limit=240)
-def kafka_killed(c):
-    """F7: the broker killed under load and started again: the producer is rebuilt, the log's tail tells where to go on"""
-    load = Load(c, seed=3).start()
-    for _ in range(3):
-        want = load.done + 100
-        until(lambda: load.done >= want, "local commits go on", 30)
-        c.us.kafka.kill()
-        want = load.done + 50
-        until(lambda: load.done >= want, "local commits go on without Kafka", 30)
-        c.us.kafka.start()
-    settled(c, load, 120)
-
-
-@test(tables=T, own_kafka="one", limit=240)
-def kafka_frozen(c):
-    """F7: the broker frozen for 45 seconds under load"""
-    load = Load(c, seed=5).start()
-    want = load.done + 100
-    until(lambda: load.done >= want, "local commits go on", 30)
-    c.us.kafka.freeze()
-    end = time.monotonic() + 45
-    until(lambda: time.monotonic() > end, "the fault's own length", 60, every=0.5)
-    c.us.kafka.thaw()
-    settled(c, load, 120)
-
-
-# ---- F6 is test_transactions.py; F20: delivered twice ----------------------------------------------------------------------------------
+# ---- F20: delivered twice -- (F6: test_transactions.py) ----------------------------------------------------------------------------------
 def record(region, offset, path):
     with open(path, "wb") as f:
         subprocess.run(["kcat", "-C", "-q", "-b", region.kafka.brokers, "-t", region.topic, "-p", "0", "-o", str(offset), "-c", "1", "-e", "-f", "%s"], stdout=f, check=True)
@@ -172,99 +41,123 @@ def log_end(region):
     return int(out.rsplit(" ", 1)[1])
 
 
-@test(tables="CREATE TABLE public.t (id int PRIMARY KEY, v text)")
-def rewound(c):
+def some(c, what, seed, n):
+    """A random load of n transactions and a little more, all of it arrived."""
+    load = Mixed(c, seed=f"{what}/{seed}").start()
+    until(lambda: load.done >= n, "some load", 30)
+    load.stop()
+    c.barrier()
+    return load
+
+
+@test(tables=T, cases=seeded(1, 2, 3))
+def rewound(c, case):
     """F20: apply that is made to read from offset 0 again changes nothing"""
-    c.us.app("INSERT INTO t VALUES (1, 'a'), (2, 'b')")
-    c.us.app("UPDATE t SET v = 'c' WHERE id = 1")
-    c.us.app("DELETE FROM t WHERE id = 2")
+    c.ready()
+    r = rng("rewound", case[1])
+    load = some(c, "rewound", case[1], r.randrange(10, 100))
+    eu = r.choice(list(c))
+    eu.kill()
+    rows = "SELECT 'ledger' t, id::text, xmin::text FROM ledger UNION ALL SELECT 'counter', id::text, xmin::text FROM counter UNION ALL SELECT 'hot', id::text, xmin::text FROM hot ORDER BY 1, 2"
+    before = eu.sql(rows)
+    eu.sql("UPDATE pangea.position SET kafka_offset = -1")
+    eu.run()
     c.barrier()
-    c.eu.kill()
-    c.eu.sql("UPDATE pangea.position SET kafka_offset = -1; CREATE TABLE public.seen AS SELECT id, v, xmin::text x FROM t")
-    c.eu.run()
-    c.barrier()
-    c.us.app("INSERT INTO t VALUES (3, 'd')")
-    c.barrier()
-    assert c.eu.sql("SELECT t.xmin::text = s.x FROM t JOIN seen s USING (id)") == [(True,)], "the row was written again"
-    c.converged("SELECT * FROM t ORDER BY id")
+    assert eu.sql(rows) == before, "a row was written again"
+    load.check(c)
+    c.verify()
 
 
-@test(tables="CREATE TABLE public.t (id int PRIMARY KEY, v int); INSERT INTO public.t VALUES (1, 0)", own_kafka="one", limit=90)
-def delivered_twice(c):
+@test(tables=T, own_kafka="one", limit=120, cases=seeded(1, 2))
+def delivered_twice(c, case):
     """F20: a whole log written a second time behind itself (what a zombie producer leaves) has no effect"""
-    for _ in range(5):
-        c.us.app("UPDATE t SET v = v + 1")
-    c.barrier()
+    c.ready()
+    us, eu = rng("delivered_twice", case[1]).sample(list(c), 2)
+    load = some(c, "delivered_twice", case[1], 15)
     for r in c:
         r.kill()
-    end = log_end(c.us)
+    end = log_end(us)
     path = os.path.join(c.folder, "record")
     for offset in range(end):
-        record(c.us, offset, path)
-        subprocess.run(["kcat", "-P", "-b", c.us.kafka.brokers, "-t", c.us.topic, "-p", "0", "-k", "us", path], check=True)
-    assert log_end(c.us) == 2 * end
-    c.eu.run()
-    c.us.run()
-    c.us.app("UPDATE t SET v = v + 1")
+        record(us, offset, path)
+        subprocess.run(["kcat", "-P", "-b", us.kafka.brokers, "-t", us.topic, "-p", "0", "-k", us.name, path], check=True)
+    assert log_end(us) == 2 * end
+    eu.run()
+    us.run()
     c.barrier(60)
-    c.expect("SELECT v FROM t", [(6,)])
+    load.check(c)
+    c.verify()
 
 
 # ---- F21: two of them, zombies ---------------------------------------------------------------------------------------------------------
-@test(tables=T, limit=120)
-def two_daemons(c):
+@test(tables=T, limit=120, cases=seeded(1, 2))
+def two_daemons(c, case):
     """F21: a second daemon of the same region: one works, the other waits or ends; nothing is doubled"""
-    load = Load(c, seed=6).start()
-    second = c.us.run()
-    want = load.done + 200
-    until(lambda: load.done >= want, "the writers go on", 30)
-    c.us.daemons[0].kill()  # whoever is left takes over
+    c.ready()
+    r = rng("two_daemons", case[1])
+    us = r.choice(list(c))
+    load = Mixed(c, seed=case[1]).start()
+    first = us.daemon
+    second = us.run(r.choice((None, "capture", "apply")))
+    load.goes_on(r.randrange(50, 250))
+    first.kill()  # whoever is left takes over
     if not second.alive():
         second.wait()
-        c.us.run()
+    if second.agent:
+        us.run("apply" if second.agent == "capture" else "capture")
+        if not second.alive():
+            us.run(second.agent)
+    elif not second.alive():
+        us.run()
     settled(c, load)
+    us.kill()
 
 
-@test(tables=T, limit=150)
-def zombie_capture(c):
-    """F21: a capture frozen while another one takes over, then thawed: what it still has in hand must change nothing"""
-    c.us.kill()
-    c.us.run("apply")
-    zombie = c.us.run("capture")
-    load = Load(c, seed=7).start()
-    until(lambda: load.done > 100, "some load", 30)
-    zombie.freeze()
-    c.us.sql("SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = %s AND active", c.us.slot)
-    new = c.us.run("capture")
-    want = load.done + 100
-    until(lambda: load.done >= want, "the writers go on", 30)
-    until(lambda: c.us.status("capture").get("pid") == new.pid, "the new one works", 30)
+@test(tables=T, limit=150, cases=seeded(1, 2, 3))
+def zombie_capture(c, case):
+    """F21: a capture frozen at some step while another one takes over, then thawed: what it still has in hand must change nothing"""
+    c.ready()
+    r = rng("zombie_capture", case[1])
+    us = r.choice(list(c))
+    us.kill()
+    us.run("apply")
+    mark = os.path.join(c.folder, f"paused-{case[1]}")
+    zombie = us.run("capture", failpoint=f"{r.choice(PAUSES)}=pause@{r.randrange(3, 30)}:{mark}")
+    load = Mixed(c, seed=case[1]).start()
+    until(lambda: os.path.exists(mark), "the failpoint", 40)
+    load.goes_on(50)
+    us.sql("SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = %s AND active", us.slot)
+    new = us.run("capture")
+    load.goes_on(100)
+    until(lambda: us.status("capture").get("pid") == new.pid, "the new one works", 30)
     zombie.thaw()
-    want = load.done + 200
-    until(lambda: load.done >= want, "the writers go on", 30)
+    load.goes_on(200)
     load.stop()
     zombie.kill()
     settled(c, load)
+    us.kill()
 
 
-@test(tables=T, limit=150)
-def zombie_apply(c):
+@test(tables=T, limit=150, cases=seeded(1, 2, 3))
+def zombie_apply(c, case):
     """F21: an apply frozen in the middle of a group while another one takes over, then thawed"""
-    c.eu.kill()
-    c.eu.run("capture")
-    mark = os.path.join(c.folder, "paused")
-    zombie = c.eu.run("apply", failpoint=f"apply.rows=pause@5:{mark}")
-    load = Load(c, seed=8).start()
+    c.ready()
+    r = rng("zombie_apply", case[1])
+    eu = r.choice(list(c))
+    eu.kill()
+    eu.run("capture")
+    mark = os.path.join(c.folder, f"paused-{case[1]}")
+    zombie = eu.run("apply", failpoint=f"{r.choice(('apply.begin', 'apply.midrows', 'apply.rows', 'apply.commit'))}=pause@{r.randrange(1, 30)}:{mark}")
+    load = Mixed(c, seed=case[1]).start()
     until(lambda: os.path.exists(mark), "the failpoint", 30)
-    c.eu.run("apply")  # idle_in_transaction_session_timeout frees the zombie's locks
-    want = load.done + 300
-    until(lambda: load.done >= want, "the writers go on", 30)
+    eu.run("apply")  # idle_in_transaction_session_timeout frees the zombie's locks
+    load.goes_on(300)
     zombie.thaw()
-    want = load.done + 200
-    until(lambda: load.done >= want, "the writers go on", 30)
+    load.goes_on(200)
     load.stop()
     zombie.kill()
     settled(c, load)
+    eu.kill()
 
 
 # ---- what must stop by name ------------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@ import io
 import threading
 
 from harness.case import test
+from harness.seeds import rng, seeded
 from harness.wait import until
 
 T = "CREATE TABLE public.t (id int PRIMARY KEY, v text)"
@@ -87,6 +88,110 @@ def interleaved(c):
     c.barrier()
     c.expect("SELECT * FROM t ORDER BY id", [(1, "a"), (2, "a was here")])
     c.expect("SELECT * FROM u", [])
+
+
+class Interleaving:
+    """Several open transactions of one region, moved on in turn by one thread: who wrote what, and in which order they commit, is known."""
+
+    def __init__(self, c, region, r):
+        self.c, self.region, self.r = c, region, r
+        self.rows, self.commits, self.key = {}, 0, 0
+        self.open = []
+        self.idle = [region.connect() for _ in range(6)]
+        for connection in self.idle:
+            connection.autocommit = False
+
+    def begin(self):
+        connection = self.idle.pop(self.r.randrange(len(self.idle)))
+        self.open.append((connection, {}))
+
+    def free_keys(self, mine):
+        others = {k for _, changes in self.open if changes is not mine for k in changes}
+        seen = {**self.rows, **mine}
+        return [k for k, v in seen.items() if v is not None and k not in others]
+
+    def write(self, connection, changes):
+        cursor, kind, keys = connection.cursor(), self.r.choice("iiuudkcsx"), self.free_keys(changes)
+        value = f"v{self.r.random():.6f}"
+        if kind in "uddk" and not keys:
+            kind = "i"
+        if kind == "c":
+            ids = range(self.key + 1, self.key + 1 + self.r.randrange(1, 200))
+            cursor.copy_expert("COPY t FROM STDIN", io.StringIO("".join(f"{i}\t{value}\n" for i in ids)))
+            changes.update({i: value for i in ids})
+            self.key = ids[-1]
+        elif kind in "isx":
+            self.key += 1
+            undo = {"i": "", "s": "SAVEPOINT a; ", "x": "SAVEPOINT a; INSERT INTO t VALUES (-1, 'undone'); UPDATE t SET v = 'undone' WHERE id = ANY (%(free)s); ROLLBACK TO a; "}[kind]
+            cursor.execute(undo + "INSERT INTO t VALUES (%(id)s, %(v)s)", {"id": self.key, "v": value, "free": keys})
+            changes[self.key] = value
+        elif kind == "u":
+            some = self.r.sample(keys, min(len(keys), self.r.randrange(1, 30)))
+            cursor.execute("UPDATE t SET v = %s WHERE id = ANY (%s)", (value, some))
+            changes.update({k: value for k in some})
+        elif kind == "d":
+            k = self.r.choice(keys)
+            cursor.execute("DELETE FROM t WHERE id = %s", (k,))
+            changes[k] = None
+        else:
+            k, old = self.r.choice(keys), {**self.rows, **changes}
+            self.key += 1
+            cursor.execute("UPDATE t SET id = %s WHERE id = %s", (self.key, k))
+            changes[self.key], changes[k] = old[k], None
+
+    def end(self, which):
+        connection, changes = self.open.pop(which)
+        if self.r.random() < 0.15:
+            connection.rollback()
+        else:
+            self.commits += 1
+            connection.cursor().execute("INSERT INTO u VALUES (%s, '')", (self.commits,))
+            connection.commit()
+            self.rows.update(changes)
+        self.idle.append(connection)
+
+    def steps(self, n):
+        for _ in range(n):
+            if self.idle and (not self.open or self.r.random() < 0.25):
+                self.begin()
+            elif self.r.random() < 0.25:
+                self.end(self.r.randrange(len(self.open)))
+            else:
+                self.write(*self.r.choice(self.open))
+        while self.open:
+            self.end(self.r.randrange(len(self.open)))
+        for connection in self.idle:
+            connection.close()
+
+
+@test(tables="CREATE TABLE public.t (id int PRIMARY KEY, v text); CREATE TABLE public.u (id int PRIMARY KEY, v text)",
+      topology={"group": {"max_rows": 50, "max_bytes": "64kB"}}, cases=seeded(1, 2, 3), limit=120)
+def commit_order(c, case):
+    """F6: random transactions, interleaved, with COPY, savepoints and rollbacks: a reader elsewhere sees them in the order of their commits, whole"""
+    c.tables("TRUNCATE t, u", [c.us])
+    c.barrier()
+    r, seen, stop = rng("commit_order", case[1]), set(), threading.Event()
+    writer, reader = r.sample(list(c), 2)
+
+    def read():
+        connection = reader.connect()
+        cursor = connection.cursor()
+        while not stop.is_set():
+            cursor.execute("SELECT count(*), coalesce(max(id), 0) FROM u")
+            seen.add(cursor.fetchone())
+        connection.close()
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    try:
+        way = Interleaving(c, writer, r)
+        way.steps(300)
+        c.barrier(60)
+    finally:
+        stop.set()
+        thread.join()
+    assert all(n == last for n, last in seen) and (way.commits, way.commits) in seen | {reader.sql("SELECT count(*), max(id) FROM u")[0]}, sorted(seen)[-5:]
+    c.expect("SELECT id, v FROM t ORDER BY id", sorted((k, v) for k, v in way.rows.items() if v is not None))
 
 
 @test(tables=T)
