@@ -81,7 +81,7 @@ def narrow(c):
     c.converged("SELECT * FROM bulk ORDER BY id")
 
 
-@test(tables=T, own_kafka="wan", regions=REGIONS, limit=240, cases=seeded(1, 2))
+@test(tables=T, own_kafka="wan", regions=REGIONS, limit=240, cases=seeded(1))
 def torn(c, case):
     """F10, F11: stalls, resets, one-way cuts, refused and half-open connections on random ways under load: writers go on, converged at rest"""
     r = rng("torn", case[1])
