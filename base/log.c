@@ -1,6 +1,7 @@
 #include "base/log.h"
 
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/time.h>
@@ -13,6 +14,8 @@ static struct {
         enum log_level least;
         bool json;
 } setup = {.least = LOG_INFO};
+
+static _Atomic uint64_t counts[LOG_LEVELS]; /* for the metrics */
 
 static const char *const level_names[] = {[LOG_DEBUG] = "debug", [LOG_INFO] = "info", [LOG_WARN] = "warn", [LOG_ERROR] = "error"};
 
@@ -27,6 +30,16 @@ void log_setup(const char *cluster, const char *region, enum log_level least, bo
 bool log_wants(enum log_level level)
 {
         return level >= setup.least;
+}
+
+const char *log_level_name(enum log_level level)
+{
+        return level_names[level];
+}
+
+uint64_t log_count(enum log_level level)
+{
+        return atomic_load_explicit(&counts[level], memory_order_relaxed);
 }
 
 struct line {
@@ -103,6 +116,7 @@ void log_event(enum log_level level, const char *event, const char *fmt, ...)
 {
         if (level < setup.least)
                 return;
+        atomic_fetch_add_explicit(&counts[level], 1, memory_order_relaxed);
         char pairs[3000], when[40];
         va_list ap;
         va_start(ap, fmt);

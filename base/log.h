@@ -6,6 +6,7 @@
 #define PANGEA_BASE_LOG_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
 
@@ -13,5 +14,9 @@ enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
 void log_setup(const char *cluster, const char *region, enum log_level least, bool json);
 void log_event(enum log_level level, const char *event, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 bool log_wants(enum log_level level);
+enum { LOG_LEVELS = LOG_ERROR + 1 };
+const char *log_level_name(enum log_level level);
+/* Events of this level so far. */
+uint64_t log_count(enum log_level level);
 
 #endif

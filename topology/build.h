@@ -26,6 +26,9 @@ void build_links(struct build *b);
 /* n names no region: said, with those that there are. */
 void build_unknown_region(struct build *b, const struct node *n);
 
+/* r->http from `http`. */
+void build_http(struct build *b, const struct node *region, struct region *r);
+
 /* One pattern; *why says what is wrong with it when false. */
 bool pattern_parse(struct arena *a, const char *text, struct table_pattern *out, const char **why);
 bool pattern_match(const struct table_pattern *p, const char *schema, const char *name);

@@ -1,12 +1,15 @@
 /* control: what the supervisor (daemon/run.c) and one agent thread share: asking it to stop, handing it a new topology, and the words
  * for its state.  The agent's state itself goes to people through pangea.status (a JSON document, shape in docs/status.md).
- * Threads: stop and next are atomic; wake_fd is an eventfd that the supervisor writes and the agent polls. */
+ * Threads: stop, next and turned_us are atomic; metrics has a lock of its own; wake_fd is an eventfd that the supervisor writes and the agent polls. */
 #ifndef PANGEA_TOPOLOGY_CONTROL_H
 #define PANGEA_TOPOLOGY_CONTROL_H
 
 #include <stdatomic.h>
 
+#include "base/clock.h"
 #include "topology/topology.h"
+
+struct metrics;
 
 enum stop_level {
         STOP_NO,    /* run */
@@ -31,7 +34,16 @@ struct control {
         _Atomic(struct topology *) next; /* SIGHUP: the agent exchanges it for NULL at a group boundary, frees its old one */
         int wake_fd;
         bool accept_rules; /* run --accept-rules: rules that add up may change, the tables are quiet */
+        struct metrics *metrics;   /* borrowed; NULL: nobody looks (topology/metrics.h) */
+        _Atomic int64_t turned_us; /* monotonic: when the agent's loop turned last; CONTROL_WAITS while PostgreSQL has its thread */
 };
+
+#define CONTROL_WAITS INT64_MAX
+/* The agent's loop turns: said often enough that a supervisor can tell a loop that hangs from one that waits. */
+static inline void control_turned(struct control *c)
+{
+        atomic_store_explicit(&c->turned_us, clock_mono_us(), memory_order_relaxed);
+}
 
 /* What an agent's main function gets. The agent owns *topology from the call on (and every later one) and frees it. */
 struct agent_opts {

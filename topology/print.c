@@ -107,6 +107,12 @@ static void put_number(struct printer *p, const char *key, int64_t value)
         buf_printf(p->out, "%s%" PRId64 "%s", p->json ? "" : " ", value, p->json ? "" : "\n");
 }
 
+static void put_bool(struct printer *p, const char *key, bool value)
+{
+        put_key(p, key);
+        buf_printf(p->out, "%s%s%s", p->json ? "" : " ", value ? "true" : "false", p->json ? "" : "\n");
+}
+
 static void put_quantity(struct printer *p, const char *key, int64_t value, const struct unit *units)
 {
         char text[SCALAR_HINT];
@@ -183,6 +189,13 @@ static void print_region(struct printer *p, const struct region *r)
                 close_map(p);
         }
         close_map(p);
+        if (r->http.listen) {
+                open_map(p, "http");
+                put_string(p, "listen", r->http.listen);
+                put_string(p, "url", r->http.url);
+                put_bool(p, "rows", r->http.rows);
+                close_map(p);
+        }
         close_map(p);
         buf_release(&conninfo);
 }
@@ -205,8 +218,7 @@ static void print_route(struct printer *p, const struct route *r)
                         put_item(p, r->columns[i]);
                 close_list(p);
         }
-        put_key(p, "insert_only");
-        buf_printf(p->out, "%s%s%s", p->json ? "" : " ", r->insert_only ? "true" : "false", p->json ? "" : "\n");
+        put_bool(p, "insert_only", r->insert_only);
         arena_release(&a);
 }
 
@@ -235,8 +247,7 @@ static void print_link(struct printer *p, const struct link *l)
                 put_string(p, "via", regset_name(&p->t->names, l->via));
         if (l->topic)
                 put_string(p, "topic", l->topic);
-        put_key(p, "mirror");
-        buf_printf(p->out, "%s%s%s", p->json ? "" : " ", l->mirror ? "true" : "false", p->json ? "" : "\n");
+        put_bool(p, "mirror", l->mirror);
 }
 
 static void print_links(struct printer *p)

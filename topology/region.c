@@ -307,6 +307,7 @@ void build_regions(struct build *b)
                 build_postgres(b, n, r, &found[i]);
                 build_standbys(b, n, r);
                 build_kafka(b, n, r);
+                build_http(b, n, r);
                 check_slot_name(b, n);
         }
         for (unsigned i = 0; i < b->t->names.n; i++) {

@@ -100,7 +100,18 @@ static const struct cfg_key kafka_keys[] = {
 };
 
 static const struct cfg_key http_keys[] = {
-        {.name = "listen", .type = CFG_TEXT, .doc = ""},
+        {.name = "listen",
+         .type = CFG_TEXT,
+         .doc = "Address and port of the region's daemon, such as `127.0.0.1:8300`, `[::1]:8300` or `0.0.0.0:8300`. There is no login: outside "
+                "of loopback put it behind a network policy or a proxy. Without it the daemon listens "
+                "nowhere. A change takes effect with SIGHUP."},
+        {.name = "url",
+         .type = CFG_TEXT,
+         .doc = "Where a browser finds it (`https://pangea.us.example`), when that is not `http://` and `listen`. The pages of the other "
+                "regions' daemons may then read it from there."},
+        {.name = "rows",
+         .type = CFG_BOOL,
+         .doc = "Whether `/conflicts` shows the rows themselves (the table's data). Default: true when `listen` is loopback, else false."},
         {.name = NULL},
 };
 
@@ -112,7 +123,10 @@ static const struct cfg_key region_keys[] = {
          .doc = "A leader accepts writes; a follower only applies those of the leaders."},
         {.name = "postgres", .type = CFG_MAP, .required = true, .of = postgres_keys, .doc = "The region's database."},
         {.name = "kafka", .type = CFG_MAP, .required = true, .of = kafka_keys, .doc = "The region's Kafka."},
-        {.name = "http", .type = CFG_MAP, .later = true, .of = http_keys, .doc = "Health, metrics, status and page over HTTP."},
+        {.name = "http",
+         .type = CFG_MAP,
+         .of = http_keys,
+         .doc = "Health, metrics, status and a page over HTTP; without it the daemon listens nowhere."},
         {.name = NULL},
 };
 static const struct cfg_key region = {.type = CFG_MAP, .of = region_keys, .doc = ""};

@@ -16,6 +16,23 @@
 
 enum role { ROLE_LEADER, ROLE_FOLLOWER };
 
+/* An address to listen at: "127.0.0.1:8300", "[::1]:8300", "localhost:8300". */
+struct http_listen {
+        char host[48]; /* an address, without brackets */
+        uint16_t port;
+        bool loopback; /* reached from this machine only */
+};
+/* False when the text is no such address. Pure. */
+bool http_listen_parse(const char *text, struct http_listen *out);
+
+/* Where a region's daemon answers over HTTP. */
+struct http_conf {
+        const char *listen; /* as it stands in the file; NULL: it does not */
+        struct http_listen at;
+        bool rows;       /* /conflicts shows rows */
+        const char *url; /* where a browser finds it: scheme://host:port, no slash at its end */
+};
+
 struct region {
         region_id id; /* index in topology.regions and in topology.names: byte order of the names */
         const char *name;
@@ -25,6 +42,7 @@ struct region {
         size_t nwait;              /* capture publishes only what these standbys have flushed */
         const char *const *wait;   /* their application_names */
         struct kafka_conf kafka;   /* client_id is left NULL */
+        struct http_conf http;
 };
 
 /* A pattern such as public.accounts, public.* or *.* (a * matches within its half). Names are taken as they stand, case included; a
