@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "topology/metrics.h"
 
 #define SECOND INT64_C(1000000)
 #define HOUR (3600 * SECOND)
@@ -52,6 +53,7 @@ static enum status applier_open(struct applier **out, const struct agent_opts *o
                 a->from[i].since_us = clock_wall_us();
         apply_forget(a);
         a->mirrors = mirrors_start(a->topo, a->me);
+        meter_init(&a->meter, o->control->metrics);
         *out = a;
         return ST_OK;
 }
@@ -60,6 +62,7 @@ static void applier_close(struct applier *a)
 {
         mirrors_stop(a->mirrors);
         apply_forget(a);
+        meter_release(&a->meter);
         tombs_free(a->tombs);
         arena_release(&a->arena);
         free(a->own_marks);
@@ -75,6 +78,7 @@ static void idle(struct applier *a, int64_t us)
 {
         struct pollfd fds[2] = {{.fd = a->wake_fd, .events = POLLIN}, {.fd = a->control->wake_fd, .events = POLLIN}};
         bool stopping = atomic_load(&a->control->stop) != STOP_NO;
+        control_turned(a->control);
         poll(fds, stopping ? 1 : 2, (int)((us + 999) / 1000));
         wake_drain(a->wake_fd);
 }
@@ -145,6 +149,7 @@ static enum status live(struct applier *a, struct err *e)
         bool moved;
         enum status s = apply_start(a, e);
         while (s == ST_OK) {
+                control_turned(a->control);
                 if (atomic_load(&a->control->stop) != STOP_NO)
                         return ST_STOP;
                 struct topology *next = atomic_exchange(&a->control->next, NULL);
@@ -186,6 +191,7 @@ enum status apply_run(const struct agent_opts *o, struct err *e)
                 if (s != ST_RETRY || atomic_load(&a->control->stop) != STOP_NO)
                         break;
                 log_event(LOG_WARN, "apply.again", "in_ms=%d\tsqlstate=%s\twhy=%s", (int)(pause / 1000), e->sqlstate, e->msg);
+                metrics_add(a->control->metrics, METRIC_AGENT_SESSIONS, METRIC_LABELS("apply", metrics_class(e)), 1);
                 status_write(a, STATE_WAITING, since, e);
                 apply_forget(a);
                 pause = clock_mono_us() - began > 10 * SECOND ? 100000 : pause * 2 > 5 * SECOND ? 5 * SECOND : pause * 2;

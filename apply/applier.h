@@ -7,6 +7,7 @@
 #include "apply/catalog.h"
 #include "apply/freeze.h"
 #include "apply/inlog.h"
+#include "apply/meter.h"
 #include "apply/mirror.h"
 #include "apply/ownlog.h"
 #include "apply/rulebooks.h"
@@ -62,6 +63,7 @@ struct applier {
         int wake_write;
         uint32_t leaders;        /* bit per region */
         struct mirrors *mirrors; /* threads of their own; they read *topo */
+        struct meter meter;
 
         /* known */
         struct regset regs;
@@ -121,6 +123,7 @@ struct work {
         struct dot dot;
         struct sql_guard guard;
         uint64_t rows, conflicts;
+        uint64_t ops[METER_OPS]; /* the rows by operation */
         bool replace;
 };
 
@@ -208,6 +211,15 @@ uint32_t acks_missing(const struct applier *a);
 void history_turn(struct applier *a);
 
 /* status.c */
+/* What is shown of an origin. */
+struct origin_look {
+        enum agent_state state;
+        koffset_t end, read;
+        int64_t behind; /* records not applied */
+};
+struct origin_look origin_look(const struct origin *o);
+/* meter.c: puts the counters into the registry. */
+void meter_publish(struct applier *a, enum agent_state state, int64_t since_us);
 void status_write(struct applier *a, enum agent_state state, int64_t since_us, const struct err *why);
 
 #endif

@@ -75,6 +75,7 @@ static enum status record_table(struct applier *a, const struct loser *l, size_t
                 if (l[i].table->map.target != t->map.target)
                         continue;
                 add_loser(&c, &l[i], regs);
+                meter_lost(&a->meter, t->map.target->name, conflict_kind_name(l[i].kind), "last_write_wins");
                 count++;
         }
         for (uint16_t k = 0; k < t->map.target->nkeys; k++)

@@ -197,6 +197,7 @@ static enum status finish(struct work *w, fullxid_t *xid, struct err *e)
 void group_rollback(struct applier *a)
 {
         session_rollback(a->db);
+        meter_rolled_back(&a->meter);
         session_as_nobody(a);
 }
 
@@ -239,7 +240,9 @@ enum status group_apply(struct applier *a, struct origin *o, const struct log_it
         struct work w = {.o = o, .replace = o->replace};
         fullxid_t xid = {0};
         o->waits_for[0] = 0;
-        if (!causally_ready(a, o, item))
+        bool ready = causally_ready(a, o, item);
+        meter_waits(&a->meter, o->id, !ready);
+        if (!ready)
                 return err_set(e, ST_RETRY, "waits for %s", o->waits_for);
         enum status s = clock_guard(a, o, item, e);
         if (s == ST_OK)
@@ -262,6 +265,7 @@ enum status group_apply(struct applier *a, struct origin *o, const struct log_it
         o->txs += item->ntxs;
         o->rows += w.rows;
         o->conflicts += w.conflicts;
+        meter_applied(&a->meter, w.dot, item->ntxs, w.ops);
         o->applied_offset = item->offset;
         o->applied_lsn = item->end_lsn;
         return ST_OK;

@@ -277,6 +277,8 @@ enum status own_process(struct applier *a, bool *moved, struct err *e)
                 if (s == ST_OK)
                         s = session_sync(a->db, NULL, e);
                 a->origin_sure |= s == ST_OK;
+                if (s == ST_OK)
+                        meter_committed(&a->meter);
         }
         if (s != ST_OK) {
                 group_rollback(a);

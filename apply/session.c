@@ -18,6 +18,7 @@ struct session {
         size_t nsent, cap;
         uint64_t next_name;
         void *ctx; /* of the sync under way */
+        struct control *control; /* borrowed; NULL: nobody is told */
 };
 
 enum status session_open(struct session **out, const struct pg_opts *o, struct err *e)
@@ -32,6 +33,23 @@ enum status session_open(struct session **out, const struct pg_opts *o, struct e
         }
         *out = s;
         return ST_OK;
+}
+
+void session_tells(struct session *s, struct control *c)
+{
+        s->control = c;
+}
+
+static void waits(struct session *s)
+{
+        if (s->control)
+                atomic_store_explicit(&s->control->turned_us, CONTROL_WAITS, memory_order_relaxed);
+}
+
+static void goes_on(struct session *s)
+{
+        if (s->control)
+                control_turned(s->control);
 }
 
 void session_close(struct session *s)
@@ -78,7 +96,9 @@ enum status session_send(struct session *s, struct stmt *stmt, const char *sql, 
                 if (st != ST_OK)
                         return st;
         }
+        waits(s);
         enum status st = pg_pipe_exec_prepared(s->db, stmt->name, nparams, params, false, e);
+        goes_on(s);
         note(s, (struct sent){.fn = fn, .arg = arg});
         return st;
 }
@@ -86,7 +106,9 @@ enum status session_send(struct session *s, struct stmt *stmt, const char *sql, 
 enum status session_query(struct session *s, const char *sql, int nparams, const struct pg_param *params, on_result *fn, void *arg,
                           struct err *e)
 {
+        waits(s);
         enum status st = pg_pipe_query(s->db, sql, nparams, params, false, e);
+        goes_on(s);
         note(s, (struct sent){.fn = fn, .arg = arg});
         return st;
 }
@@ -107,7 +129,9 @@ static void deal(void *ctx, int number, struct pgres *r)
 enum status session_sync(struct session *s, void *ctx, struct err *e)
 {
         s->ctx = ctx;
+        waits(s);
         enum status st = pg_pipe_sync(s->db, deal, s, e);
+        goes_on(s);
         for (size_t i = 0; i < s->nsent; i++) {
                 struct stmt *p = s->sent[i].prepares;
                 if (p && p->pending) { /* skipped by the server, or refused: prepare it anew under another name */

@@ -5,11 +5,14 @@
 #define PANGEA_APPLY_SESSION_H
 
 #include "postgres/pg.h"
+#include "topology/control.h"
 
 struct session;
 typedef void on_result(void *ctx, void *arg, const struct pgres *r);
 
 MUSTCHECK enum status session_open(struct session **out, const struct pg_opts *o, struct err *e);
+/* From now on c says that the thread is in PostgreSQL's hands while it is: a long statement is no loop that hangs. */
+void session_tells(struct session *s, struct control *c);
 void session_close(struct session *s);
 bool session_lost(const struct session *s);
 int session_backend_pid(const struct session *s);

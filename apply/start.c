@@ -28,6 +28,8 @@ static enum status connect_both(struct applier *a, struct err *e)
         o.session = PG_APPLY;
         if (s == ST_OK)
                 s = session_open(&a->db, &o, e);
+        if (s == ST_OK)
+                session_tells(a->db, a->control);
         free(password);
         return s;
 }

@@ -63,32 +63,43 @@ static void put_why(json_t *o, const struct err *why)
         json_object_set_new(o, "error", text_or_null(why ? why->name : NULL));
 }
 
+struct origin_look origin_look(const struct origin *o)
+{
+        struct origin_look l = {.state = o->state, .end = {-1}, .read = {-1}};
+        if (o->log) {
+                l.end = inlog_end_offset(o->log);
+                l.read = inlog_read_offset(o->log);
+        }
+        if (l.end.v >= 0 && l.read.v >= 0)
+                l.behind = l.end.v - 1 - l.read.v + (int64_t)inlog_queued(o->log);
+        if (l.behind < 0)
+                l.behind = 0;
+        if (l.state == STATE_RUNNING && (!o->heartbeat_us || clock_mono_us() - o->moved_at > PROOF_US))
+                l.state = STATE_WAITING;
+        else if (l.state == STATE_RUNNING && l.behind > 1000)
+                l.state = STATE_CATCHING_UP;
+        return l;
+}
+
 static json_t *origin_json(struct applier *a, struct origin *o)
 {
         int64_t wall = clock_wall_us();
-        koffset_t end = o->log ? inlog_end_offset(o->log) : (koffset_t){-1},
-                  read = o->log ? inlog_read_offset(o->log) : (koffset_t){-1};
-        json_int_t behind = end.v >= 0 && read.v >= 0 ? (json_int_t)(end.v - 1 - read.v) + (json_int_t)inlog_queued(o->log) : 0;
-        enum agent_state state = o->state;
-        if (state == STATE_RUNNING && (!o->heartbeat_us || clock_mono_us() - o->moved_at > PROOF_US))
-                state = STATE_WAITING;
-        else if (state == STATE_RUNNING && behind > 1000)
-                state = STATE_CATCHING_UP;
+        struct origin_look l = origin_look(o);
         json_t *j = json_object();
         json_object_set_new(j, "origin", json_string(regset_name(&a->regs, o->id)));
-        json_object_set_new(j, "state", json_string(state_name(state)));
+        json_object_set_new(j, "state", json_string(state_name(l.state)));
         json_object_set_new(j, "since", iso(o->since_us));
         put_why(j, &o->why);
-        if (state == STATE_WAITING && !o->why.msg[0])
+        if (l.state == STATE_WAITING && !o->why.msg[0])
                 json_object_set_new(j, "why", json_string("no heartbeat of this region came within the last 5 seconds"));
         json_object_set_new(j, "waits_for", text_or_null(o->waits_for));
         json_object_set_new(j, "hlc", json_integer((json_int_t)a->applied.at[o->id.i].v));
         json_object_set_new(j, "lsn", lsn_json(o->applied_lsn));
         json_object_set_new(j, "offset", json_integer(o->applied_offset.v));
-        json_object_set_new(j, "read_offset", json_integer(read.v));
-        json_object_set_new(j, "log_end_offset", json_integer(end.v));
+        json_object_set_new(j, "read_offset", json_integer(l.read.v));
+        json_object_set_new(j, "log_end_offset", json_integer(l.end.v));
         json_object_set_new(j, "lag_seconds", o->heartbeat_us ? json_real((double)(wall - o->heartbeat_us) / 1e6) : json_null());
-        json_object_set_new(j, "lag_records", json_integer(behind < 0 ? 0 : behind));
+        json_object_set_new(j, "lag_records", json_integer(l.behind));
         json_object_set_new(j, "lag_bytes", json_integer((json_int_t)(o->log ? inlog_queued_bytes(o->log) : 0)));
         json_object_set_new(j, "heartbeat_us", json_integer(o->heartbeat_us));
         json_object_set_new(j, "epoch", json_integer((json_int_t)(o->log ? inlog_epoch(o->log) : 0)));
@@ -184,4 +195,5 @@ void status_write(struct applier *a, enum agent_state state, int64_t since_us, c
                      1, &p, false, NULL, &e) != ST_OK)
                 log_event(LOG_WARN, "apply.status", "why=%s", e.msg);
         free(text);
+        meter_publish(a, state, since_us);
 }

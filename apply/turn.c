@@ -83,6 +83,8 @@ static void processed(struct applier *a, struct origin *o, const struct log_item
                 o->heartbeat_us = i->wall_us;
         else if (i->kind == ITEM_GROUP || i->kind == ITEM_BIG)
                 o->heartbeat_us = (int64_t)i->hlc.v > o->heartbeat_us ? (int64_t)i->hlc.v : o->heartbeat_us;
+        if (i->wall_us && !inlog_queued(o->log))
+                meter_heard(&a->meter, o->id, i->wall_us);
         o->tries = 0;
         o->retry_at = 0;
         origin_state(a, o, STATE_RUNNING, NULL);
@@ -99,6 +101,7 @@ static enum status not_applied(struct applier *a, struct origin *o, enum status 
                         return ST_OK;
                 }
                 o->retries++;
+                meter_retry(&a->meter, o->id, e);
                 o->tries++;
                 o->retry_at = clock_mono_us() + backoff(o->tries);
                 if (o->tries == SAY_AFTER_TRIES)

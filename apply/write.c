@@ -112,6 +112,7 @@ static enum status fast(struct pass *p, struct err *e)
                 for (uint32_t n = 0; n < t->n; n++) {
                         struct net *net = t->nets[n];
                         p->w->rows++;
+                        p->w->ops[net->del ? METER_DELETE : net->is_insert ? METER_INSERT : METER_UPDATE]++;
                         if (!net->settled)
                                 pass_place(p, t, net, lock_first(p, t) ? SQL_LOCK : fast_kind(t, net));
                 }
@@ -139,6 +140,9 @@ static enum status write_segment(struct work *w, const struct segment *seg, stru
                 s = pass_slow(&p, e);
         if (s == ST_OK)
                 s = pass_leave_tombs(&p, e);
+        w->ops[METER_TRUNCATE] += seg->truncate != NULL;
+        if (seg->keyless)
+                w->ops[seg->keyless->op == CHANGE_DELETE ? METER_DELETE : METER_UPDATE]++;
         if (s == ST_OK && seg->truncate)
                 s = pass_truncate(&p, e);
         if (s == ST_OK && seg->keyless)

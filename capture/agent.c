@@ -12,6 +12,7 @@
 #include "capture/adopt.h"
 #include "capture/session.h"
 #include "capture/status.h"
+#include "topology/metrics.h"
 
 #define BACKOFF_MIN_US 100000
 #define BACKOFF_MAX_US 5000000
@@ -35,6 +36,7 @@ static void back_off(struct control *c, int64_t us)
         while ((left = until - clock_mono_us()) > 0 && atomic_load(&c->stop) == STOP_NO && !atomic_load(&c->next)) {
                 struct pollfd fd = {.fd = c->wake_fd, .events = POLLIN};
                 uint64_t drop;
+                control_turned(c);
                 if (poll(&fd, 1, (int)(left / 1000 + 1)) > 0)
                         (void)!read(c->wake_fd, &drop, sizeof drop);
         }
@@ -72,6 +74,7 @@ static enum status run_sessions(const struct topology *t, region_id me, struct c
                 if (clock_mono_us() - began > HEALTHY_US)
                         wait = BACKOFF_MIN_US;
                 view_error(view, STATE_WAITING, e);
+                metrics_add(control->metrics, METRIC_AGENT_SESSIONS, METRIC_LABELS("capture", metrics_class(e)), 1);
                 back_off(control, wait / 2 + (int64_t)((double)wait / 2 * rand_r(&seed) / RAND_MAX));
                 wait = wait * 2 > BACKOFF_MAX_US ? BACKOFF_MAX_US : wait * 2;
                 if (atomic_load(&control->stop) != STOP_NO)
@@ -109,6 +112,7 @@ enum status capture_run(const struct agent_opts *o, struct err *e)
         snprintf(region, sizeof region, "%s", t->regions[o->me.i].name);
         topology_slot(t, o->me, slot, sizeof slot);
         view_init(&view, region, slot);
+        view.metrics = o->control->metrics;
         while ((st = run_topology(t, region, o->control, &view, e)) == ST_OK) {
                 struct topology *next = atomic_exchange(&o->control->next, NULL);
                 if (!next)

@@ -146,6 +146,7 @@ static void show(struct session *s, int64_t now)
         n.hlc = g->hlc;
         n.offset = s->outlet.offset;
         n.pending = outlet_pending(&s->outlet);
+        n.delivered_us = clock_wall_us() - (now - s->outlet.delivered_at);
         n.vec = s->tx.vec;
         n.regs = s->regs;
         view_numbers(s->view, &n);

@@ -39,6 +39,7 @@ enum status session_idle(void *session, struct err *e)
 {
         struct session *s = session;
         int64_t now = clock_mono_us();
+        control_turned(s->control);
         int stop = atomic_load(&s->control->stop);
         if (stop == STOP_NOW)
                 return err_set(e, ST_STOP, "asked to stop at once");

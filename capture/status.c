@@ -13,7 +13,6 @@
 #include "base/version.h"
 #include "postgres/pg.h"
 
-#define BEHIND_BYTES (INT64_C(16) << 20) /* more than that is catching up, not running */
 #define EVERY_US 1000000
 #define CONNECT_EVERY_US 2000000
 
@@ -117,7 +116,7 @@ static enum status write_row(struct status_thread *s, struct pg *c, struct err *
         struct pg_param params[] = {PG_TEXT(buf_cstr(&doc)), PG_TEXT(s->view->slot)};
         st = pg_query(c, PUT_SQL, 2, params, false, NULL, e);
         buf_release(&doc);
-        return st;
+        return st == ST_OK ? gauges_read(&s->gauges, s->view, c, lag, e) : st;
 }
 
 static struct pg *connect_status(struct status_thread *s)
@@ -165,6 +164,7 @@ static void *status_main(void *arg)
         int64_t tried = 0;
         for (bool end = false; !end;) {
                 end = wait_for_news(s->view, &seen);
+                gauges_show(&s->gauges, s->view);
                 if (!c && (end || clock_mono_us() - tried >= CONNECT_EVERY_US)) {
                         tried = clock_mono_us();
                         c = connect_status(s);

@@ -5,13 +5,14 @@
 #define PANGEA_CAPTURE_STATUS_H
 
 #include "base/buf.h"
-#include "capture/view.h"
+#include "capture/gauges.h"
 
 struct status_thread {
         pthread_t thread;
         bool started;
         const struct region *region;
         struct view *view;
+        struct gauges gauges;
 };
 
 void status_start(struct status_thread *s, const struct region *region, struct view *view);

@@ -8,6 +8,8 @@
 #include "change/vector.h"
 #include "topology/control.h"
 
+#define BEHIND_BYTES (INT64_C(16) << 20) /* of WAL not decoded: more than that is catching up, not running */
+
 /* What moves all the time. */
 struct view_numbers {
         uint64_t epoch, groups, transactions, rows, bytes;
@@ -15,6 +17,7 @@ struct view_numbers {
         hlc_t hlc;
         koffset_t offset;
         size_t pending;
+        int64_t delivered_us; /* wall clock, of the last delivery */
         struct vector vec;
         struct regset regs;
 };
@@ -29,6 +32,7 @@ struct view {
         struct view_numbers now;
         char *tables;     /* JSON array; NULL: not known yet */
         uint64_t version; /* counts changes of state and tables */
+        struct metrics *metrics; /* borrowed; may be NULL */
         bool end;         /* the status thread writes once more and ends */
 };
 
