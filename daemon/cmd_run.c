@@ -119,7 +119,7 @@ int cmd_run(struct invocation *in)
         if (code == EXIT_DONE && first && (capture || !leader || !only))
                 first_compare(t, r);
         if (code == EXIT_DONE) {
-                struct run_opts o = {.file = in->topology_file, .topology = t, .region = r};
+                struct run_opts o = {.file = in->topology_file, .topology = t, .region = r, .http = in->http};
                 o.capture = leader && (!only || capture) ? capture_run : NULL;
                 o.apply = !capture ? apply_run : NULL;
                 o.accept_rules = in->accept_rules;

@@ -70,6 +70,17 @@ static int set_agent(struct invocation *in, const char *text)
         return EXIT_DONE;
 }
 
+static int set_http(struct invocation *in, const char *text)
+{
+        struct http_listen at;
+        if (strcmp(text, "off") != 0 && !http_listen_parse(text, &at)) {
+                fprintf(stderr, "pangea: --http '%s': an address and a port are needed, such as 127.0.0.1:8301, or off\n", text);
+                return EXIT_USAGE;
+        }
+        in->http = text;
+        return EXIT_DONE;
+}
+
 static int set_option(struct invocation *in, enum option_id o, const char *arg)
 {
         switch (o) {
@@ -77,6 +88,7 @@ static int set_option(struct invocation *in, enum option_id o, const char *arg)
         case OPT_REGION: in->region = arg; break;
         case OPT_ADMIN: in->admin = arg; break;
         case OPT_AGENT: return set_agent(in, arg);
+        case OPT_HTTP: return set_http(in, arg);
         case OPT_TABLES: in->tables = arg; break;
         case OPT_TIMEOUT: return set_timeout(in, arg);
         case OPT_FORMAT: in->format = arg; break;
@@ -259,13 +271,22 @@ const struct region *invocation_region(const struct invocation *in, const struct
 
 enum status region_connect(const struct region *r, const char *what, struct pg **out, struct err *e)
 {
+        return region_connect_within(r, what, 0, out, e);
+}
+
+enum status region_connect_within(const struct region *r, const char *what, int timeout_s, struct pg **out, struct err *e)
+{
         char *password = NULL, name[64];
         *out = NULL;
         enum status st = region_password(r, &password, e);
         if (st != ST_OK)
                 return err_wrap(e, "region %s", r->name);
         snprintf(name, sizeof name, "pangea %s", what);
-        struct pg_opts o = {.conninfo = r->conninfo, .password = password, .application_name = name, .session = PG_PLAIN};
+        struct pg_opts o = {.conninfo = r->conninfo,
+                            .password = password,
+                            .application_name = name,
+                            .session = PG_PLAIN,
+                            .connect_timeout_s = timeout_s};
         st = pg_open(out, &o, e);
         free(password);
         if (st != ST_OK && st != ST_CONFIG && e &&

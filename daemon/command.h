@@ -28,8 +28,8 @@ struct invocation {
         bool waiting, take, keep, delete; /* of conflicts */
         int64_t since_s, limit;           /* of conflicts; 0 = not said */
         int timeout_s;                    /* --timeout SECONDS, 0 = the command's default */
-
-        const char *format; /* --format of topology */
+        const char *format;               /* --format of topology */
+        const char *http;                 /* --http ADDRESS:PORT | off */
         int noperands;
         char **operands;
 };
@@ -60,5 +60,8 @@ int exit_code_of(const struct err *e);
 /* A plain connection to a region's database, application_name "pangea <what>". */
 struct pg;
 MUSTCHECK enum status region_connect(const struct region *r, const char *what, struct pg **out, struct err *e);
+/* The same with a time limit in seconds for the connection; 0 = 10. */
+MUSTCHECK enum status region_connect_within(const struct region *r, const char *what, int timeout_s, struct pg **out,
+                                            struct err *e);
 
 #endif

@@ -13,6 +13,7 @@ const struct option_row option_table[OPT_COUNT] = {
         [OPT_REGION] = {"region", "NAME", "the region; else PANGEA_REGION", 'r'},
         [OPT_ADMIN] = {"admin", "CONNINFO", "a connection that may grant, for what the run-time role may not", 0},
         [OPT_AGENT] = {"agent", "capture|apply", "run only this agent", 0},
+        [OPT_HTTP] = {"http", "ADDRESS:PORT|off", "listen there instead of where the topology says", 0},
         [OPT_TABLES] = {"tables", "PATTERN[,PATTERN]", "only these tables, such as public.*", 0},
         [OPT_TIMEOUT] = {"timeout", "SECONDS", "give up after so long", 0},
         [OPT_FORMAT] = {"format", "table|ascii|mermaid|dot|svg", "how it is drawn", 0},
@@ -50,16 +51,18 @@ const struct command command_table[] = {
          .exits = "4 PostgreSQL is not ready or lacks rights; 5 Kafka. A table that waits is named and no error",
          .run = cmd_init},
         {.name = "run",
-         .synopsis = "run --region NAME [--agent capture|apply] [--accept-rules]",
+         .synopsis = "run --region NAME [--agent capture|apply] [--http ADDRESS:PORT|off] [--accept-rules]",
          .line = "run a region's agents",
          .help = "Runs the capture agent (in a leader) and the apply agent of one region, until it is told to stop. It logs to stderr: text on a\n"
                  "terminal, JSON lines otherwise. PostgreSQL and Kafka may come and go meanwhile.\n"
                  "The first run of a region compares the regions once, in the background, and logs the tables that differ (first.differs).\n"
                  "SIGTERM or SIGINT: finishes what is begun and exits 0 within drain_timeout; a second one leaves at once (nothing is lost).\n"
                  "SIGHUP: reads the topology again; one that is not valid is refused and the old one stays.\n"
+                 "With `http` in the region's part of the topology it answers there (docs/http.md). Two processes of one region, one for each\n"
+                 "agent, need an address each: --http.\n"
                  "--accept-rules: a table's rule changes from or to delta, union, json_merge or column_merge; nobody writes to it in any region,\n"
                  "and everything was stable (status says so).",
-         .options = WHERE | BIT(OPT_AGENT) | BIT(OPT_ACCEPT_RULES),
+         .options = WHERE | BIT(OPT_AGENT) | BIT(OPT_HTTP) | BIT(OPT_ACCEPT_RULES),
          .exits = "4 or 5 an agent stopped by name and was the only one left; 7 drain_timeout passed",
          .run = cmd_run},
         {.name = "status",

@@ -10,6 +10,7 @@ enum option_id {
         OPT_REGION,
         OPT_ADMIN,
         OPT_AGENT,
+        OPT_HTTP,
         OPT_TABLES,
         OPT_TIMEOUT,
         OPT_FORMAT,

@@ -15,6 +15,7 @@
 #include "base/mem.h"
 #include "daemon/command.h"
 #include "daemon/errors.h"
+#include "daemon/http.h"
 #include "daemon/notify.h"
 
 /* One agent. Its thread writes st and err, then ended; the main thread reads them once ended is set. */
@@ -41,6 +42,8 @@ struct supervisor {
         int64_t drain_timeout_us; /* of the newest topology */
         int64_t drain_us, now_us; /* monotonic: STOP_NOW then; gone for good then */
         int code;                 /* of the agents that stopped by name */
+        struct metrics *metrics;
+        struct http *http; /* NULL: none */
 };
 
 static sigset_t signals(void)
@@ -157,13 +160,15 @@ static struct topology *copy(const struct topology *of)
         return t;
 }
 
-/* Every agent gets a copy of its own, or none does. */
+/* Every agent, and the HTTP server, gets a copy of its own, or none does. */
 static void take_new_topology(struct supervisor *s)
 {
-        struct topology *copies[2] = {NULL, NULL}, *next = load(s->opts);
+        struct topology *copies[2] = {NULL, NULL}, *shown = NULL, *next = load(s->opts);
         bool all = next != NULL;
         for (size_t i = 0; i < s->njobs && all; i++)
                 all = (copies[i] = copy(next)) != NULL;
+        if (all && s->http)
+                all = (shown = copy(next)) != NULL;
         int64_t drain_timeout_us = next ? next->drain_timeout_us : 0;
         topology_free(next);
         if (!all) {
@@ -176,6 +181,8 @@ static void take_new_topology(struct supervisor *s)
                 topology_free(atomic_exchange(&s->jobs[i].control.next, copies[i])); /* one that was not taken yet, or NULL */
                 wake(s->jobs[i].control.wake_fd);
         }
+        if (s->http)
+                http_topology(s->http, shown);
         s->drain_timeout_us = drain_timeout_us;
         log_event(LOG_INFO, "topology.reloaded", "file=%s", s->opts->file);
 }
@@ -293,6 +300,8 @@ static bool start_job(struct supervisor *s, const char *name, agent_main *main)
         j->ended_fd = s->ended_fd;
         j->control.wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
         j->control.accept_rules = s->opts->accept_rules;
+        j->control.metrics = s->metrics;
+        control_turned(&j->control);
         j->opts = (struct agent_opts){.topology = copy(s->opts->topology), .me = s->opts->region->id, .control = &j->control};
         if (!j->opts.topology)
                 return false;
@@ -301,6 +310,19 @@ static bool start_job(struct supervisor *s, const char *name, agent_main *main)
         s->njobs++;
         s->running++;
         return true;
+}
+
+static void start_http(struct supervisor *s)
+{
+        struct http_opts o = {
+                .topology = copy(s->opts->topology), .me = s->opts->region->id, .listen = s->opts->http, .metrics = s->metrics};
+        struct http_job jobs[2];
+        for (size_t i = 0; i < s->njobs; i++)
+                jobs[i] = (struct http_job){.name = s->jobs[i].name, .control = &s->jobs[i].control, .ended = &s->jobs[i].ended};
+        o.jobs = jobs;
+        o.njobs = s->njobs;
+        if (o.topology)
+                s->http = http_start(&o);
 }
 
 static int wait_ms(const struct supervisor *s)
@@ -341,16 +363,20 @@ int run_agents(const struct run_opts *o)
         if (s.signal_fd < 0 || s.ended_fd < 0)
                 mem_die("signalfd", 0);
         notify_init(&s.notify);
+        s.metrics = metrics_new(metric_table, METRIC_COUNT, "region", o->region->name);
         bool ok = (!o->capture || start_job(&s, "capture", o->capture)) && (!o->apply || start_job(&s, "apply", o->apply));
         if (!ok) {
                 drain(&s);
                 s.code = EXIT_USAGE;
         }
+        start_http(&s);
         if (ok) {
                 say_what_runs(&s);
                 notify_ready();
         }
         loop(&s);
+        http_stop(s.http);
+        metrics_free(s.metrics);
         for (size_t i = 0; i < 2; i++)
                 if (s.jobs[i].name && s.jobs[i].control.wake_fd >= 0)
                         close(s.jobs[i].control.wake_fd);

@@ -1,5 +1,5 @@
 /* status: what every region's agents say about themselves (pangea.status, shape in docs/status.md), gathered by `pangea status`.
- * Owner: cmd_status.c.  Thread: each struct status_region belongs to its thread while it is read, else to main.
+ * Owner: cmd_status.c, and watch.c for HTTP.  Thread: each struct status_region belongs to its thread while it is read, else to main.
  * Fails: never as a whole; what cannot be read stands in status_region.err and is shown. */
 #ifndef PANGEA_DAEMON_STATUS_H
 #define PANGEA_DAEMON_STATUS_H
@@ -19,6 +19,8 @@ struct status_region {
         bool initialised;
         json_t *docs[2]; /* capture, apply; NULL = nothing there */
         double age_s[2];
+        void (*opened)(void *ctx, int socket); /* may be NULL: told of a new connection, and with -1 before it is closed */
+        void *ctx;
 };
 
 enum { STATUS_CAPTURE, STATUS_APPLY };
@@ -34,6 +36,10 @@ struct status_view {
 void status_open(struct status_view *v, const struct topology *t, struct buf *problems);
 void status_read(struct status_view *v);
 void status_close(struct status_view *v);
+/* Reads the region's documents, over the connection that is there or a new one. connect_timeout_s: 0 = 10. */
+void status_region_read(struct status_region *r, int connect_timeout_s);
+void status_region_forget(struct status_region *r); /* what was read */
+void status_region_close(struct status_region *r);  /* the connection too */
 /* Should this region have that agent?  A follower has no capture. */
 bool status_expected(const struct status_region *r, int agent);
 /* Expected, there, and heard of lately. */

@@ -1,4 +1,4 @@
-/* pangea.status of all regions. */
+/* status_read: what the agents of one region, or of all, keep in pangea.status. */
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +10,7 @@
 static const char there_sql[] = "SELECT to_regclass('pangea.status') IS NOT NULL";
 static const char status_sql[] = "SELECT agent, extract(epoch FROM now() - at), doc FROM pangea.status";
 
-static void forget(struct status_region *r)
+void status_region_forget(struct status_region *r)
 {
         for (int a = 0; a < 2; a++) {
                 json_decref(r->docs[a]);
@@ -18,6 +18,13 @@ static void forget(struct status_region *r)
         }
         err_clear(&r->err);
         r->initialised = false;
+}
+
+void status_region_close(struct status_region *r)
+{
+        status_region_forget(r);
+        pg_close(r->pg);
+        r->pg = NULL;
 }
 
 static enum status read_docs(struct status_region *r)
@@ -39,19 +46,28 @@ static enum status read_docs(struct status_region *r)
         return s;
 }
 
+void status_region_read(struct status_region *r, int connect_timeout_s)
+{
+        bool kept = r->pg != NULL;
+        status_region_forget(r);
+        if (!kept && region_connect_within(r->region, "status", connect_timeout_s, &r->pg, &r->err) != ST_OK)
+                return;
+        if (r->opened && !kept)
+                r->opened(r->ctx, pg_socket(r->pg));
+        if (read_docs(r) == ST_OK)
+                return;
+        if (r->opened)
+                r->opened(r->ctx, -1);
+        pg_close(r->pg);
+        r->pg = NULL;
+        if (kept) /* the session of the last look may have gone with a restart of the server */
+                status_region_read(r, connect_timeout_s);
+}
+
+/* ---- all regions ---------------------------------------------------------------------------------------------------------------------- */
 static void *read_region(void *arg)
 {
-        struct status_region *r = arg;
-        bool kept = r->pg != NULL;
-        forget(r);
-        if (!kept && region_connect(r->region, "status", &r->pg, &r->err) != ST_OK)
-                return NULL;
-        if (read_docs(r) != ST_OK) {
-                pg_close(r->pg);
-                r->pg = NULL;
-                if (kept) /* the session of the last look may have gone with a restart of the server */
-                        read_region(r);
-        }
+        status_region_read(arg, 0);
         return NULL;
 }
 
@@ -82,9 +98,7 @@ void status_open(struct status_view *v, const struct topology *t, struct buf *pr
 
 void status_close(struct status_view *v)
 {
-        for (size_t i = 0; i < v->topology->nregions; i++) {
-                forget(&v->regions[i]);
-                pg_close(v->regions[i].pg);
-        }
+        for (size_t i = 0; i < v->topology->nregions; i++)
+                status_region_close(&v->regions[i]);
         free(v->regions);
 }

@@ -1,14 +1,14 @@
 #!/bin/bash
-# deps.sh: everything a fresh Debian 12 needs to build, lint and test Pangea: Debian packages that are missing, and real Apache Kafka
-# (KRaft) assembled once from Maven Central into .cache/kafka, which `make clean` keeps; and what checks deploy/kubernetes
-# (deps_kubernetes.sh).  Quiet and quick when nothing is missing.
+# deps.sh: everything a fresh Debian 12 needs to build, lint and test Pangea: Debian packages that are missing, real Apache Kafka
+# (KRaft) assembled once from Maven Central into .cache/kafka, Debian's Prometheus in .cache/prometheus (`make clean` keeps both); and
+# what checks deploy/kubernetes (deps_kubernetes.sh).  Quiet and quick when nothing is missing.
 #     PANGEA_CACHE   another cache directory (default: .cache beside this checkout's Makefile)
 set -euo pipefail
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 cache=${PANGEA_CACHE:-$root/.cache}
 
-build='gcc make libc6-dev pkg-config libpq-dev librdkafka-dev libyaml-dev libcmocka-dev libjansson-dev libxxhash-dev libisal-dev libsystemd-dev'
+build='gcc make libc6-dev pkg-config libpq-dev librdkafka-dev libyaml-dev libcmocka-dev libjansson-dev libxxhash-dev libisal-dev libmicrohttpd-dev libsystemd-dev'
 lint='clang libclang-rt-14-dev clang-tidy clang-format cppcheck shellcheck'
 tests='postgresql-15 openjdk-17-jre-headless maven kcat python3 python3-psycopg2 python3-yaml faketime valgrind procps'
 deploy='golang-go python3-venv systemd strace debhelper lintian mmdebstrap'
@@ -101,6 +101,26 @@ assemble_kafka() {
         mv "$tmp" "$cache/kafka"
 }
 
+# prometheus and promtool, unpacked beside Kafka: installed as a package it would be a service of this machine, which nobody asked for.
+unpack_prometheus() {
+        say "unpacking Debian's prometheus into $cache/prometheus"
+        local tmp="$cache/prometheus.new"
+        rm -rf "$tmp"
+        mkdir -p "$tmp"
+        if ! (cd "$tmp" && apt-get -qq download prometheus) >"$tmp/log" 2>&1; then
+                as_root apt-get -qq update >>"$tmp/log" 2>&1 || true
+                if ! (cd "$tmp" && apt-get -qq download prometheus) >>"$tmp/log" 2>&1; then
+                        cat "$tmp/log" >&2
+                        say "apt-get could not download prometheus"
+                        exit 1
+                fi
+        fi
+        dpkg-deb -x "$tmp"/prometheus_*.deb "$tmp"
+        rm -f "$tmp"/prometheus_*.deb "$tmp/log"
+        rm -rf "$cache/prometheus"
+        mv "$tmp" "$cache/prometheus"
+}
+
 # What a broker loads, as the JVM wants to find it.  Only a saving: without it, or under another JVM, a broker starts slower.
 archive_classes() {
         local dir
@@ -127,4 +147,5 @@ mapfile -t missing < <(missing_packages)
         assemble_kafka
         archive_classes 9>&-
 }
+[ -x "$cache/prometheus/usr/bin/promtool" ] || unpack_prometheus
 "$root/scripts/deps_kubernetes.sh" "$cache" 9>&-

@@ -46,4 +46,4 @@ def prepare(cluster, options):
 
 
 # What goes to Cluster().
-CLUSTER_OPTIONS = ("regions", "followers", "own_postgres", "own_kafka", "topology", "databases")
+CLUSTER_OPTIONS = ("regions", "followers", "own_postgres", "own_kafka", "topology", "databases", "http")

@@ -2,7 +2,11 @@
 import copy
 import json
 import os
+import re
+import socket
 import subprocess
+import urllib.error
+import urllib.request
 
 import psycopg2
 import yaml
@@ -12,8 +16,31 @@ from harness.servers import ROOT
 from harness.wait import SLOW, same, until
 from harness.wan import Wan
 
+class NoRedirect(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_):
+        return None
+
+
+def parse_metrics(text):
+    out = {}
+    for line in text.splitlines():
+        m = re.fullmatch(r'(\w+)\{(.*)\} (\S+)', line)
+        if not m:
+            assert line.startswith("# "), line
+            continue
+        labels = tuple(sorted(re.findall(r'(\w+)="((?:[^"\\]|\\.)*)"', m[2])))
+        out.setdefault(m[1], {})[labels] = float(m[3])
+    return out
+
+
 # Every cluster has it: a change of a region's own row that has arrived means that all before it has arrived (C3).
 BARRIER = "CREATE TABLE public.barrier (region text PRIMARY KEY, n bigint NOT NULL)"
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
 
 
 class Region:
@@ -98,6 +125,34 @@ class Region:
                 return o
         return {}
 
+    def get(self, path, method="GET", headers=None, limit=20):
+        """(code, headers, body) of the daemon's HTTP answer."""
+        request = urllib.request.Request(f"http://{self.http}{path}", method=method, headers=headers or {})
+        try:
+            with urllib.request.build_opener(NoRedirect).open(request, timeout=limit * SLOW) as answer:
+                return answer.status, answer.headers, answer.read().decode()
+        except urllib.error.HTTPError as e:
+            return e.code, e.headers, e.read().decode()
+
+    def listening(self, limit=20):
+        """Waits until the daemon answers."""
+        def probe():
+            try:
+                return self.get("/healthz")[0] > 0
+            except OSError as e:
+                return False, str(e)
+        until(probe, f"{self.name} answers at {self.http}", limit)
+
+    def metrics(self):
+        """{name: {labels as a sorted tuple of pairs: value}} of /metrics."""
+        return parse_metrics(self.get("/metrics")[2])
+
+    def metric(self, name, **labels):
+        """The value of the only series with these labels; None without one."""
+        found = [v for k, v in self.metrics().get(name, {}).items() if set(labels.items()) <= set(k)]
+        assert len(found) < 2, f"{name} {labels}: {len(found)} series"
+        return found[0] if found else None
+
     @property
     def slot(self):
         return f"pangea_{self.cluster.name}_{self.name}"
@@ -109,9 +164,9 @@ class Region:
 
 class Cluster:
     def __init__(self, servers, name, folder, build, regions=("us", "eu"), followers=(), own_postgres=False, own_kafka=False,
-                 topology=None, databases=None):
-        """own_postgres / own_kafka: "one" = a server of this test's own, "each" = one for each region; own_kafka "wan": one, and a proxy for each
-        log and reader (harness/wan.py) in c.wan."""
+                 topology=None, databases=None, http=False):
+        """http: each daemon answers at a port of its own. own_postgres / own_kafka: "one" = a server of this test's own, "each" = one for each
+        region; own_kafka "wan": one, and a proxy for each log and reader (harness/wan.py) in c.wan."""
         self.servers, self.name, self.folder = servers, name, folder
         self.pangea = os.path.join(ROOT, build, "pangea")
         self.topology_file = os.path.join(folder, "topology.yaml")
@@ -124,6 +179,8 @@ class Cluster:
         for r in regions:
             self.regions[r] = Region(self, r, "follower" if r in followers else "leader", pick_pg(), pick_kafka())
             setattr(self, r, self.regions[r])
+        for r in self:
+            r.http = f"127.0.0.1:{free_port()}" if http else None
         self.topology = self.document(topology or {})
         self.write_topology()
         for r in self:
@@ -159,6 +216,8 @@ class Cluster:
         for r in self:
             doc["regions"][r.name] = {"role": r.role, "postgres": {"conninfo": r.postgres.conninfo(r.database, "pangea")},
                                       "kafka": {"brokers": [r.kafka.brokers]}}
+            if r.http:
+                doc["regions"][r.name]["http"] = {"listen": r.http}
         for key, value in extra.items():
             if isinstance(value, dict) and isinstance(doc.get(key), dict):
                 doc[key].update(value)

@@ -20,6 +20,9 @@
 /* lines 1 to 6 */
 #define THREE HEAD "  " US "\n  " EU "\n  " AP "\n"
 
+#define HTTP_OF(r, listen) "  " r ": {postgres: {conninfo: host=" r "}, kafka: {brokers: [a:1]}, http: {listen: " listen "}}\n"
+#define THREE_HTTP(us, eu, ap) HEAD HTTP_OF("us", us) HTTP_OF("eu", eu) HTTP_OF("ap", ap)
+
 static char *said(const char *text, struct topology **out)
 {
         struct problems p;
@@ -191,8 +194,26 @@ static const struct {
 
         /* not built yet */
         {"what is not built yet", THREE "durability: {quorum: 1}\n", "t:7:1: durability: is not supported yet; remove it\n"},
-        {"nor these", HEAD "  us: {postgres: {conninfo: host=us}, kafka: {brokers: [a:1]}, http: {listen: x}}\n",
-         "t:4:64: regions.us.http: is not supported yet; remove it\n"},
+
+        /* http */
+        {"addresses to listen at",
+         THREE_HTTP("127.0.0.1:8300", "\"[::1]:8300\"", "localhost:1, url: 'https://pangea.us.example:8300/', rows: false"), ""},
+        {"no address to listen at", HEAD "  us: {postgres: {conninfo: host=us}, kafka: {brokers: [a:1]}, http: {listen: x}}\n",
+         "t:4:79: regions.us.http.listen: \"x\" is no address to listen at; write address:port, such as 127.0.0.1:8300 or [::1]:8300\n"},
+        {"names and ports that cannot be listened at", THREE_HTTP("pg.us:8300", "127.0.0.1:0", "127.0.0.1:65536"),
+         "t:4:79: regions.us.http.listen: \"pg.us:8300\" is no address to listen at; write address:port, such as 127.0.0.1:8300 or "
+         "[::1]:8300\n"
+         "t:5:79: regions.eu.http.listen: \"127.0.0.1:0\" is no address to listen at; write address:port, such as 127.0.0.1:8300 or "
+         "[::1]:8300\n"
+         "t:6:79: regions.ap.http.listen: \"127.0.0.1:65536\" is no address to listen at; write address:port, such as 127.0.0.1:8300 or "
+         "[::1]:8300\n"},
+        {"rows of a daemon that does not listen",
+         HEAD "  us: {postgres: {conninfo: host=us}, kafka: {brokers: [a:1]}, http: {rows: true}}\n",
+         "t:4:77: regions.us.http.rows: is of use only with http.listen beside it; add that, or remove this\n"},
+        {"an address for browsers that holds more",
+         HEAD "  us: {postgres: {conninfo: host=us}, kafka: {brokers: [a:1]}, http: {listen: '1.2.3.4:5', url: 'http://u:p@h/'}}\n",
+         "t:4:97: regions.us.http.url: \"http://u:p@h/\" is no address for a browser; write scheme, host and port, such as "
+         "https://pangea.us.example:8300\n"},
 
         /* standbys */
         {"standbys that fit",
@@ -344,7 +365,7 @@ static const struct {
          HEAD
          "  us: {rol: leader, postgres: {conninfo: host=us, passwordfile: x}, kafka: {brokers: [a:1], propertys: {}}}\n"
          "routes: [{table: [public.a], tables: [public.a]}]\nclock: {skew: 1s}\ngroup: {rows: 1}\nlog: {min_insink: 1}\nconflicts: {kep: 1d}\n",
-         "t:4:8: regions.us.rol: is no key of this map; allowed are role, postgres, kafka; did you mean role?\n"
+         "t:4:8: regions.us.rol: is no key of this map; allowed are role, postgres, kafka, http; did you mean role?\n"
          "t:4:51: regions.us.postgres.passwordfile: is no key of this map; allowed are conninfo, password_file, wait_for_standbys; did you mean password_file?\n"
          "t:4:93: regions.us.kafka.propertys: is no key of this map; allowed are brokers, properties; did you mean properties?\n"
          "t:5:11: routes[0].table: is no key of this map; allowed are tables, from, to, where, columns, insert_only; did you mean tables?\n"
@@ -674,7 +695,7 @@ static void the_right_rule_wins(void **state)
 static void what_is_printed_reads_the_same(void **state)
 {
         (void)state;
-        static const char *const texts[] = {THREE, ODD, RULES};
+        static const char *const texts[] = {THREE, ODD, RULES, THREE_HTTP("127.0.0.1:1", "localhost:2", "0.0.0.0:3, rows: true, url: 'https://a:4/'")};
         for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
                 struct topology *t = good(texts[i]);
                 char *first = printed(t, false);
