@@ -146,7 +146,7 @@ def conflicts(c):
     for r in c:
         r.kill()
     for r in c:
-        r.run("capture", extra=["--http", "off"])
+        r.run("capture", args=["--http", "off"])
     publish(c.us, "UPDATE t SET v = 'us, it''s'")
     publish(c.eu, "UPDATE t SET v = 'eu'")
     for r in c:
@@ -172,7 +172,7 @@ def rows_are_kept_back(c):
         r["http"]["rows"] = False
     c.write_topology()
     for r in c:
-        r.run("capture", extra=["--http", "off"])
+        r.run("capture", args=["--http", "off"])
     for r in c:
         r.app("INSERT INTO t VALUES (1, %s)", f"secret of {r.name}")
     for r in c:
