@@ -138,6 +138,8 @@ static enum status housekeeping(struct applier *a, struct timers *t, struct err 
         if (s == ST_OK && now >= t->status) {
                 t->status = now + SECOND;
                 status_write(a, STATE_RUNNING, t->since, NULL);
+                if (pg_lost(a->side)) /* with nothing to apply nobody else would notice, and the agent would be silent for good */
+                        s = err_set(e, ST_RETRY, "the session that writes the status was lost");
         }
         return s;
 }
