@@ -225,7 +225,7 @@ static void print_conflict(const json_t *c, const json_t *standing)
                 if (json_is_object(d) || json_is_object(json_object_get(c, "image")))
                         print_rows(json_object_get(c, "image"), d);
         }
-        printf("\nTo undo it: pangea conflicts resolve %s --take     (or --set '{\"column\": \"value\"}', --keep, --delete)\n",
+        printf("\nTo undo it: pangea conflicts resolve %s --take     (or --set '{\"column\": \"value\"}', --confirm, --delete)\n",
                text(c, "id"));
         arena_release(&a);
 }
@@ -307,7 +307,7 @@ static int resolve(struct look *l)
         if (d == DECIDE_NOTHING || (l->in->set && !json_is_object(set))) {
                 fputs(l->in->set && !json_is_object(set)
                               ? "pangea: conflicts: --set needs a JSON object of columns and values\n"
-                              : "pangea: conflicts resolve needs one of --take, --keep, --set JSON, --delete\n",
+                              : "pangea: conflicts resolve needs one of --take, --confirm, --set JSON, --delete\n",
                       stderr);
                 json_decref(set);
                 return EXIT_USAGE;
@@ -389,7 +389,7 @@ int cmd_conflicts(struct invocation *in)
                 if (in->noperands > 0 && strcmp(in->operands[0], verbs[i].name) == 0 && in->noperands == verbs[i].operands)
                         verb = &verbs[i];
         if (!verb) {
-                fputs("usage: pangea conflicts list [--waiting] | show ID | resolve ID --take|--keep|--set JSON|--delete | stats\n",
+                fputs("usage: pangea conflicts list [--waiting] | show ID | resolve ID --take|--confirm|--set JSON|--delete | stats\n",
                       stderr);
                 return EXIT_USAGE;
         }

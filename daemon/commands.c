@@ -30,7 +30,7 @@ const struct option_row option_table[OPT_COUNT] = {
         [OPT_LIMIT] = {"limit", "N", "at most so many (100)", 0},
         [OPT_WAITING] = {"waiting", NULL, "what is not settled: concurrent versions, rows that wait for a unique value", 0},
         [OPT_TAKE] = {"take", NULL, "the version that lost becomes the row", 0},
-        [OPT_KEEP] = {"keep", NULL, "the row that stands is written once more: it is the decision", 0},
+        [OPT_KEEP] = {"confirm", NULL, "the row that stands is written once more: it is the decision", 0},
         [OPT_SET] = {"set", "JSON", "these columns get these values: '{\"qty\": 3}'", 0},
         [OPT_DELETE] = {"delete", NULL, "the row is deleted", 0},
         [OPT_HELP] = {"help", NULL, "explain the command", 'h'},
@@ -101,12 +101,13 @@ const struct command command_table[] = {
          .run = cmd_doctor},
         {.name = "conflicts",
          .synopsis =
-                 "conflicts list|show ID|resolve ID|stats [--tables PATTERN] [--kind KIND] [--rule RULE] [--since SECONDS] [--json]",
+                 "conflicts list [--waiting] | show ID | resolve ID --take|--confirm|--set JSON|--delete [--dry-run] | stats\n"
+                 "                 [--region NAME] [--tables PATTERN] [--kind KIND] [--rule RULE] [--since SECONDS] [--limit N] [--json]",
          .line = "show what lost against what, and undo a decision",
          .help = "list: the versions that a rule discarded, of all regions, newest first; --waiting: what is not settled yet.\n"
                  "show ID: one of them, both rows side by side, and what stands in every region now.\n"
                  "resolve ID: a decision, as an ordinary change that comes after all versions of the conflict: --take the version that lost,\n"
-                 "--keep the row that stands, --set some columns, or --delete the row. It is written in --region, else in the first leader\n"
+                 "--confirm the row that stands, --set some columns, or --delete the row. It is written in --region, else in the first leader\n"
                  "that recorded the conflict. --dry-run prints the statement.\n"
                  "stats: how many, by table, kind and rule.",
          .options = WHERE | BIT(OPT_TABLES) | BIT(OPT_KIND) | BIT(OPT_RULE) | BIT(OPT_SINCE) | BIT(OPT_LIMIT) | BIT(OPT_WAITING) |

@@ -66,7 +66,7 @@ def found_and_shown(c):
 
 @test(tables=T, regions=NAMES)
 def taken_back(c):
-    """--take, --set, --keep, --delete: each arrives everywhere, and is later than what was there"""
+    """--take, --set, --confirm, --delete: each arrives everywhere, and is later than what was there"""
     clash(c)
     one = conflicts(c, "list", "--json")["conflicts"][0]["id"]
     assert "INSERT INTO" in conflicts(c, "resolve", one, "--take", "--dry-run")
@@ -76,14 +76,14 @@ def taken_back(c):
     conflicts(c, "resolve", one, "--set", '{"v": "ours", "n": 7}')
     c.expect("SELECT v, n FROM t", c.eu.sql("SELECT 'ours', 7::numeric"))
     before = c.us.value("SELECT xmin::text FROM t")
-    conflicts(c, "resolve", one, "--keep", "--region", "eu", "--json")
+    conflicts(c, "resolve", one, "--confirm", "--region", "eu", "--json")
     until(lambda: c.us.value("SELECT xmin::text FROM t") != before or (False, before), "written once more, and arrived", 20)
     c.expect("SELECT v FROM t", [("ours",)])
     conflicts(c, "resolve", one, "--delete")
     c.expect("SELECT v FROM t", [])
     conflicts(c, "resolve", one, "--set", '{"v": "again"}')
     c.expect("SELECT v, n FROM t", c.eu.sql("SELECT 'again', 12345678901234567890.50::numeric"))
-    for bad in (["--set", '{"nothing": 1}'], ["--set", '{"id": 2}'], ["--set", '[]'], [], ["--take", "--keep"], ["--take", "--region", "mars"]):
+    for bad in (["--set", '{"nothing": 1}'], ["--set", '{"id": 2}'], ["--set", '[]'], [], ["--take", "--confirm"], ["--take", "--region", "mars"]):
         conflicts(c, "resolve", one, *bad, check=2)
     c.converged(ASK)
 
