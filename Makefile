@@ -27,11 +27,11 @@ SOURCES := $(wildcard $(DIRS:%=%/*.c))
 SQL := $(wildcard $(DIRS:%=%/*.sql))
 GENERATED := $(foreach f,$(SQL),build/gen/$(subst /,_,$(f:.sql=))_sql.h)
 
-PACKAGES = libpq rdkafka yaml-0.1 jansson libxxhash libisal libmicrohttpd libsystemd
+PACKAGES = libpq rdkafka yaml-0.1 jansson libxxhash libisal libmicrohttpd libsystemd gmp
 CPPFLAGS = -I. -Ibuild -Ibuild/gen -D_GNU_SOURCE $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
 WARN = -Wall -Wextra -Wshadow -Wswitch-enum -Wstrict-prototypes -Wconversion -Wvla -Wformat=2 -Werror
 CFLAGS = -std=c11 $(WARN) -g -pthread -MMD -MP
-LDLIBS = -lpq -lrdkafka -lyaml -ljansson -lxxhash -lisal -lmicrohttpd -lsystemd -lpthread -lm
+LDLIBS = -lpq -lrdkafka -lyaml -ljansson -lxxhash -lisal -lmicrohttpd -lsystemd -lgmp -lpthread -lm
 
 # The release is hardened; the test build has failpoints, and is what `make check` runs.
 HARDEN = -O2 -D_FORTIFY_SOURCE=2 -fPIE -fstack-protector-strong -fstack-clash-protection -fcf-protection

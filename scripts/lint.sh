@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.." || exit 1
 shopt -s nullglob
 
 dirs='base change postgres kafka config topology conflict capture apply daemon'
-read -ra cppflags <<<"-I. -Ibuild -Ibuild/gen -D_GNU_SOURCE $(pkg-config --cflags libpq rdkafka yaml-0.1 jansson libxxhash libisal libmicrohttpd libsystemd)"
+read -ra cppflags <<<"-I. -Ibuild -Ibuild/gen -D_GNU_SOURCE $(pkg-config --cflags libpq rdkafka yaml-0.1 jansson libxxhash libisal libmicrohttpd libsystemd gmp)"
 sources=() hdrs=() found=0
 for d in $dirs; do
         sources+=("$d"/*.c)
@@ -64,6 +64,7 @@ libpq-fe.h postgres
 libpq-events.h postgres
 rdkafka.h kafka
 yaml.h config
+gmp.h conflict
 sd-daemon.h daemon
 microhttpd.h daemon
 END
