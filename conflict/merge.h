@@ -4,13 +4,29 @@
  *
  *     stands: row + siblings + tombstones + column dots  --(incoming)-->  row' + siblings' + column dots' + what lost
  *
+ * A history is a set of versions and deletes, each with what it had seen.  A version is alive when no other has seen it and no delete kills
+ * it; the siblings are the living ones, and the row is a function of them (and, for what accumulates, of the changes since the last delete).
+ * Every sentence below is there so that this does not depend on the order in which they come.
+ *
  * Invariants of a state:
  *   - row NULL: nsibs 0, ndots 0.  Else nsibs >= 1.
- *   - nsibs 1: the row is that version's image, byte for byte.  nsibs > 1: the row is the outcome of the set (and of what accumulates).
+ *   - nsibs 1: the row is that version's image, byte for byte, also under rules that merge.  nsibs > 1: the row is the outcome of the set.
  *   - siblings are in ascending order of their dots, pairwise concurrent, and none is killed by tombs.
+ *   - dots are ascending by (column, element, region).
  *
- * Last write wins without column rules does not need this (conflict/lww.h: the winner's dot is enough), but is understood: a table that was
- * given another rule while versions under the old one were on their way goes through here.
+ * Rules: a set is settled by the rule of the highest (generation, name of rule.from) among its versions.  How a delete kills a version is
+ * said by the version's own rule (struct rule, delete_wins).  A version under plain last write wins (rule_is_register) goes as soon as there
+ * is a later one, whatever that one's rule: a region in which last write wins was in force has forgotten it.  A version whose rule merges a
+ * column in another way than the settling one contributes nothing to that column (it is recorded as every sibling that does not win).
+ *
+ * What merges a column by itself (delta, union, json_merge, column_merge) goes on from the row that stands, so the caller must have processed
+ * the own log (merge_own) as far as the version that stands before it merges a remote change of a rule_keeps_dots table.
+ *   union:       a NULL has no elements; while any sibling holds what is no array (or one of several dimensions) the column shows that, the latest
+ *                of several.  More than one sibling: sorted by bytes, distinct, without bounds.
+ *   json_merge:  the same for what is no object; members in jsonb's own order.
+ *   delta:       NULL counts as 0; NaN and infinity in one of two concurrent changes: ST_DATA delta_not_finite.
+ *   text_merge:  when all siblings (in column_merge: all changes that nobody has seen) replaced one and the same value; otherwise, and when two
+ *                of them changed the same place, the column goes to the latest.
  *
  * Everything is in the arena and borrows from what went in. */
 #ifndef PANGEA_CONFLICT_MERGE_H
@@ -25,12 +41,12 @@ struct version {
         struct vector seen; /* what its transaction had seen, own component = its HLC; all 0 when not known (nobody asks then) */
         const struct cell *row;  /* ncols of the rule */
         const struct cell *old;  /* the row that its transaction (group) replaced; NULL: inserted, or not known */
-        const struct rule *rule; /* in force in its region when it was written */
+        const struct rule *rule; /* in force in its region when it was written; NULL: what is in force here. All of one ncols */
 };
 
 /* A contribution to a column that is merged by itself, until it is stable. What element holds is merge's own affair:
  * column_merge: "" ; greatest/least/text_merge inside column_merge: the value (and its old value); union: the element; json_merge: field
- * and value. */
+ * and value. Under the key's first column, element "": the newest version of each region that contributed (so that nothing does twice). */
 struct column_dot {
         uint16_t col;
         struct cell element;
@@ -61,22 +77,25 @@ enum merge_act { MERGE_KEEP, MERGE_PUT, MERGE_DELETE };
 struct merge_loser {
         struct dot dot;
         const struct cell *row; /* NULL: it was a delete */
-        struct dot winner;      /* the version or the delete that it lost to */
+        struct dot
+                winner; /* the version or the delete that it lost to; hlc 0, REGION_NONE: a row that a resolver made of several */
         enum conflict_kind kind;
 };
 
 struct merge {
-        enum merge_act act;     /* what is to be done to the row that stands; KEEP: nothing (also when the outcome equals it) */
-        struct key_state after; /* act PUT: after.row is to be written */
-        bool tomb;              /* the incoming delete leaves its tombstone (it is in after.tombs) */
+        enum merge_act act; /* what is to be done to the row that stands; KEEP: nothing (also when the outcome equals it) */
+        struct key_state
+                after; /* act PUT: after.row is to be written. One sibling needs no record of its own when it is the incoming version and
+                                 * act is PUT: the dot of the written row says it all */
+        bool tomb; /* the incoming delete leaves its tombstone (it is in after.tombs) */
         bool sibs_changed, dots_changed;
         const struct rule *rule; /* by which it was settled; NULL when there was no conflict */
         size_t nlosers;
         const struct merge_loser *losers;
 };
 
-/* A change of another region. rule: what is in force here now (how deletes kill, what accumulates); a set is settled by the rule of its
- * highest generation. ST_DATA from a resolver. */
+/* A change of another region. rule: what is in force here now. What comes twice changes nothing.
+ * ST_DATA: resolver_failed; delta_not_finite; old_row_missing (an update without v.old under a rule that accumulates). */
 MUSTCHECK enum status merge_remote(const struct rule *rule, const struct key_state *stands, const struct incoming *in,
                                    const struct regset *regs, struct arena *arena, struct merge *out, struct err *e);
 
@@ -92,7 +111,8 @@ MUSTCHECK enum status merge_outcome(const struct version *v, size_t n, const str
                                     struct cell *row, size_t *winner, struct err *e);
 
 /* What may be forgotten at this stable vector: true when the set is closed for good (all of it stable); dots that are stable are taken out
- * of *dots in place, the new number is returned through ndots. */
+ * of *dots in place, the new number is returned through ndots. While siblings are open their dots are better kept (merge_stable first): a
+ * set that leaves an exception (a value that is no array, another generation of the rule) is merged anew from versions and dots. */
 bool merge_stable(const struct version *v, size_t n, const struct vector *stable);
 void merge_forget_dots(struct column_dot *dots, size_t *ndots, const struct vector *stable);
 

@@ -25,8 +25,9 @@ enum value_type {
         TYPE_UUID,
         TYPE_DATE,
         TYPE_TIMESTAMP, /* with and without time zone */
-        TYPE_ARRAY,     /* of any type, one-dimensional: union */
+        TYPE_ARRAY,     /* of any type: union (of one dimension) */
         TYPE_JSONB,
+        TYPE_BPCHAR, /* char(n), as TYPE_TEXT: the blanks at its end do not count */
 };
 
 struct rule;
@@ -40,15 +41,16 @@ struct rule_column {
         const char *name;
         enum value_type type;
         enum column_rule rule;
-        bool by; /* greatest, least: one of the compared columns; their order is rule.by */
+        bool by;  /* greatest, least: one of the compared columns; their order is rule.by */
+        bool key; /* the same in all versions */
 };
 
 struct rule {
         uint32_t generation;
         region_id from; /* whose log announced it: breaks ties between equal generations, by name */
         enum row_rule row;
-        bool delete_wins;          /* a delete kills whatever has not seen it; else only what is earlier than itself */
-        bool accumulates;          /* column_merge, or a column with delta, union or json_merge */
+        bool delete_wins; /* a delete kills whatever version of this rule has not seen it; else only what is earlier than itself */
+        bool accumulates; /* column_merge, or a column with delta, union or json_merge */
         uint8_t rank[MAX_REGIONS]; /* region_priority: the lower goes first; 255 = not named */
         uint16_t ncols;
         const struct rule_column *cols;
@@ -57,6 +59,12 @@ struct rule {
         resolve_fn *resolve; /* sql, plugin; NULL otherwise */
         void *resolve_ctx;
 };
+
+/* Last write wins for whole rows, deletes included: the winner's dot is all there is to know, no siblings are kept (conflict/lww.h). */
+bool rule_is_register(const struct rule *r);
+/* Columns are merged by column dots (column_merge, union, json_merge): every change of such a table goes through merge_remote or
+ * merge_own, also one that has seen all that stands: no fast path. */
+bool rule_keeps_dots(const struct rule *r);
 
 /* What there is to know of a column besides its name. */
 struct rule_table_column {
@@ -73,12 +81,13 @@ MUSTCHECK enum status rule_bind(const struct rule_spec *spec, const struct rule_
                                 const struct regset *regs, struct arena *arena, struct rule *out, struct err *e);
 
 /* <0, 0, >0 as PostgreSQL orders values of this type; NULL is less than everything (so that greatest prefers a value, and least prefers it
- * too: value_cmp is asked the other way round there and NULL still loses). type may not be OTHER, ARRAY or JSONB. */
+ * too: value_cmp is asked the other way round there and NULL still loses). OTHER, ARRAY and JSONB (which no rule
+ * compares) go by their bytes. */
 int value_cmp(enum value_type type, struct cell a, struct cell b);
 /* Equal bytes, or both NULL. */
 bool cell_equal(struct cell a, struct cell b);
 /* sum = base + (to - from), exactly, as PostgreSQL prints it (int: no range check here; numeric: the greatest scale of the three, NaN and
- * infinities as PostgreSQL adds them). A NULL counts as 0; all NULL gives NULL. */
+ * infinities as PostgreSQL adds them). A NULL counts as 0; all NULL gives NULL. TYPE_INT and TYPE_NUMERIC only. */
 struct cell value_add_delta(enum value_type type, struct cell base, struct cell from, struct cell to, struct arena *arena);
 
 #endif
