@@ -340,7 +340,7 @@ static enum status plan_table(struct scan *s, int from, int to, struct err *e)
                 return ST_OK;
         v.keep_identity = s->keep_identity;
         v.multi = v.route && topology_multi_writer(s->t, v.schema, v.name);
-                v.rule_full = rule_spec_needs_full(topology_rule(s->t, v.schema, v.name));
+        v.rule_full = rule_spec_needs_full(topology_rule(s->t, v.schema, v.name));
         v.plan = new_plan(s, v.schema, v.name);
         v.plan->partitioned = v.partitioned;
         v.plan->owner = arena_strdup(s->arena, view_text(&v, from, COL_OWNER));
@@ -351,6 +351,10 @@ static enum status plan_table(struct scan *s, int from, int to, struct err *e)
                 v.plan->state = TABLE_NOT_SENT;
                 plan_unpublish(&v);
         }
+        if (st == ST_OK)
+                st = table_rule_check(&v, s->t, e);
+        if (v.plan->unfit)
+                v.nstatements = 0;
         need_owner(&v);
         v.plan->nstatements = v.nstatements;
         v.plan->statements = v.statements;

@@ -77,4 +77,7 @@ void table_filter_sql(const struct route *r, struct buf *out);
 /* What the publication holds for this leaf is what the route says. */
 bool table_filter_matches(const struct table_view *v, int row);
 
+/* Holds its rule of conflict against its columns; one that cannot be used makes the plan wait, and unfit. */
+MUSTCHECK enum status table_rule_check(struct table_view *v, const struct topology *t, struct err *e);
+
 #endif

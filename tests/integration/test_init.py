@@ -106,3 +106,29 @@ def verify_and_rows_on_no_route(c):
     c.us.sql("DELETE FROM t WHERE id = 2")
     told = {t["table"]: t for t in c.verify(limit=10, check=6)["tables"]}["public.t"]
     assert [d["key"] for d in told["differences"]] == [{"id": "2"}], told
+
+
+RULES = """
+CREATE TABLE public.a (id int PRIMARY KEY, n float8, t text, c text COLLATE "C", j jsonb, tags text[]);
+CREATE FUNCTION public.f(v public.a[], r text[], h bigint[]) RETURNS public.a LANGUAGE sql AS 'SELECT v[1]';
+CREATE FUNCTION public.g(v public.a[], r text[], h bigint[]) RETURNS public.a LANGUAGE sql IMMUTABLE AS 'SELECT v[1]'
+"""
+
+
+@test(tables=RULES, run=False)
+def rules_are_held_against_the_table(c):
+    """what cannot converge on these columns is refused by name and place before anything is touched"""
+    def say(rule):
+        c.topology["conflicts"] = {"tables": {"public.a": rule}}
+        c.write_topology()
+        code, out, err = c.command("init", "--dry-run", check=None)
+        return code, out + err
+    for rule, why in (({"resolver": "greatest", "by": "n"}, "NaN"), ({"resolver": "greatest", "by": "t"}, "collation"), ({"resolver": "least", "by": "nothing"}, "nothing"),
+                      ({"columns": {"n": "delta"}}, "delta"), ({"columns": {"t": "union"}}, "union"), ({"columns": {"j": "delta"}}, "delta"),
+                      ({"columns": {"id": "greatest"}}, "key"), ({"resolver": "sql", "function": "public.f"}, "not IMMUTABLE"),
+                      ({"resolver": "sql", "function": "public.h"}, "there is no function public.h")):
+        code, said = say(rule)
+        assert code == 2 and "topology.yaml:" in said and "conflicts.tables" in said and why in said, (rule, code, said)
+    for rule in ({"resolver": "greatest", "by": "c"}, {"columns": {"tags": "union", "j": "json_merge", "t": "text_merge"}}, {"resolver": "sql", "function": "public.g"}):
+        code, said = say(rule)
+        assert code == 0 and "public.a waits" not in said, (rule, code, said)
