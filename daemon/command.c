@@ -92,6 +92,8 @@ static int set_option(struct invocation *in, enum option_id o, const char *arg)
         case OPT_TABLES: in->tables = arg; break;
         case OPT_TIMEOUT: return set_timeout(in, arg);
         case OPT_FORMAT: in->format = arg; break;
+        case OPT_MODE: in->mode = arg; break;
+        case OPT_APPLY: in->apply = true; break;
         case OPT_JSON: in->json = true; break;
         case OPT_WATCH: in->watch = true; break;
         case OPT_DRY_RUN: in->dry_run = true; break;

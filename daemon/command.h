@@ -30,6 +30,8 @@ struct invocation {
         int timeout_s;                    /* --timeout SECONDS, 0 = the command's default */
         const char *format;               /* --format of topology */
         const char *http;                 /* --http ADDRESS:PORT | off */
+        const char *mode;                 /* --mode of sequences */
+        bool apply;                       /* --apply */
         int noperands;
         char **operands;
 };
@@ -45,6 +47,7 @@ int cmd_conflicts(struct invocation *in);
 int cmd_lag(struct invocation *in);
 int cmd_topology(struct invocation *in);
 int cmd_explain(struct invocation *in);
+int cmd_sequences(struct invocation *in);
 int cmd_event(struct invocation *in);
 int cmd_validate(struct invocation *in);
 int cmd_help(struct invocation *in);

@@ -17,6 +17,8 @@ const struct option_row option_table[OPT_COUNT] = {
         [OPT_TABLES] = {"tables", "PATTERN[,PATTERN]", "only these tables, such as public.*", 0},
         [OPT_TIMEOUT] = {"timeout", "SECONDS", "give up after so long", 0},
         [OPT_FORMAT] = {"format", "table|ascii|mermaid|dot|svg", "how it is drawn", 0},
+        [OPT_MODE] = {"mode", "interleave|ranges", "how numbers are kept apart; else interleave", 0},
+        [OPT_APPLY] = {"apply", NULL, "do it; without this it is only shown", 0},
         [OPT_JSON] = {"json", NULL, "one JSON value on stdout", 0},
         [OPT_WATCH] = {"watch", NULL, "again every second, until Ctrl-C", 'w'},
         [OPT_DRY_RUN] = {"dry-run", NULL, "print every statement, run none", 'n'},
@@ -115,6 +117,19 @@ const struct command command_table[] = {
          .exits = "3 a region does not answer (the others are shown); 4 PostgreSQL",
          .operands = 2,
          .run = cmd_conflicts},
+        {.name = "sequences",
+         .synopsis = "sequences [--mode interleave|ranges] [--apply] [--dry-run] [--json]",
+         .line = "keep the numbers of several leaders apart",
+         .help = "Sequences are not replicated: two leaders that number the rows of one table by themselves give one number twice, and one of the\n"
+                 "two rows is lost as a conflict. This looks at every sequence and identity column behind a unique key of a table that several\n"
+                 "leaders write, says which will collide, and plans what keeps them apart, above every number that any region has given or holds:\n"
+                 "interleave lets n leaders count in steps of n from different numbers (two leaders: odd and even); ranges gives each leader a part of\n"
+                 "what is left. Those that keep apart already are left alone, so it may be run again at any time, as after a new leader.\n"
+                 "It prints the statements; --apply runs them, sequence by sequence: nobody gets a number of that sequence meanwhile, in no region.\n"
+                 "Numbers that a session has taken ahead (CACHE) stay valid. --dry-run is what it does without --apply.",
+         .options = BIT(OPT_TOPOLOGY) | BIT(OPT_MODE) | BIT(OPT_APPLY) | BIT(OPT_DRY_RUN) | BIT(OPT_JSON),
+         .exits = "3 some collide (and were not kept apart); 4 PostgreSQL",
+         .run = cmd_sequences},
         {.name = "event",
          .synopsis = "event decode [FILE | OFFSET [COUNT]] [--region NAME]",
          .line = "print records of a log, readable",

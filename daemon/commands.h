@@ -14,6 +14,8 @@ enum option_id {
         OPT_TABLES,
         OPT_TIMEOUT,
         OPT_FORMAT,
+        OPT_MODE,
+        OPT_APPLY,
         OPT_JSON,
         OPT_WATCH,
         OPT_DRY_RUN,

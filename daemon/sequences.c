@@ -20,6 +20,7 @@ enum col {
         COL_MIN,
         COL_MAX,
         COL_LIMIT,
+        COL_START,
         COL_CYCLE,
         COL_INDEXED, /* a number, and the first column of an index: its greatest value is a look, not a scan */
 };
@@ -43,8 +44,7 @@ enum status sequence_look(struct pg *c, struct sequence *s, struct err *e)
         return st;
 }
 
-/* The next number, if there is one. */
-static bool next_of(const struct sequence *s, int64_t *out)
+bool sequence_next(const struct sequence *s, int64_t *out)
 {
         wide v = s->called ? (wide)s->last + s->increment : s->last;
         if (v > s->max || v < s->min) {
@@ -61,7 +61,7 @@ static enum status look_at_table(struct pg *c, struct sequence *s, struct err *e
         struct pgres *res = NULL;
         struct buf sql;
         int64_t next = 0;
-        bool more = next_of(s, &next);
+        bool more = sequence_next(s, &next);
         buf_init(&sql, 4096);
         buf_put_str(&sql, "SELECT max(");
         pg_ident(&sql, s->column);
@@ -93,6 +93,7 @@ static void take_row(const struct pgres *r, int row, struct arena *a, struct seq
         s->min = pgres_i64(r, row, COL_MIN);
         s->max = pgres_i64(r, row, COL_MAX);
         s->limit = pgres_i64(r, row, COL_LIMIT);
+        s->start = pgres_i64(r, row, COL_START);
         s->cycle = pgres_text(r, row, COL_CYCLE)[0] == 't';
         s->top = INT64_MIN;
 }
@@ -165,7 +166,7 @@ static int numbers_of(const struct sequence *s, struct numbers out[2])
 {
         int64_t next;
         int n = 0;
-        if (next_of(s, &next))
+        if (sequence_next(s, &next))
                 upwards(s, next, &out[n++]);
         if (s->cycle)
                 upwards(s, s->increment > 0 ? s->min : s->max, &out[n++]);

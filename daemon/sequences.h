@@ -12,7 +12,7 @@
 struct sequence {
         const char *schema, *name;                 /* of the sequence */
         const char *table_schema, *table, *column; /* one that it numbers */
-        int64_t last, increment, min, max;
+        int64_t last, increment, min, max, start;
         int64_t limit; /* what its type and the column's can hold; max is never above it */
         bool called;   /* last was given already; else it is the next one */
         bool cycle;
@@ -26,6 +26,8 @@ MUSTCHECK enum status sequences_read(struct pg *c, const struct topology *t, reg
                                      struct sequence **out, size_t *n, struct err *e);
 /* last and called as they are now. */
 MUSTCHECK enum status sequence_look(struct pg *c, struct sequence *s, struct err *e);
+/* The number that it gives next; false: there is none left. Pure. */
+bool sequence_next(const struct sequence *s, int64_t *out);
 /* Will they ever give the same number?  *first: the first one. Pure. */
 bool sequences_collide(const struct sequence *a, const struct sequence *b, int64_t *first);
 
