@@ -4,6 +4,7 @@
 # make lint       direction of includes, analysers   make fmt      clang-format
 # make install DESTDIR= PREFIX=/usr/local            make clean    all but .cache
 # make deb           a Debian package               make deb-check  installs and runs it in a fresh Debian
+# make image         a container image           make image-check
 # V=1 shows the whole commands.
 # One part of the tests: make test && tests/run.py types (see tests/README.md).
 
@@ -128,7 +129,16 @@ deb-check: deb
 	@$(MAKE) --no-print-directory test
 	@tests/deb_check.py
 
+# build/image/pangea.tar, by buildah; BASE=debootstrap where no registry can be reached. image-check runs what is in it (root).
+image: deps
+	@BASE=$(BASE) scripts/image.sh
+
+image-check: deps
+	@$(MAKE) --no-print-directory test
+	@BASE=debootstrap scripts/image.sh
+	@tests/image_check.py
+
 clean:
 	rm -rf build
 
-.PHONY: all deps test check soak tpcb latency big demo lint fmt install deb deb-check clean
+.PHONY: all deps test check soak tpcb latency big demo lint fmt install deb deb-check image image-check clean

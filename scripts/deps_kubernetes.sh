@@ -2,6 +2,7 @@
 # deps_kubernetes.sh CACHE: what tests/deploy needs to check deploy/kubernetes without a cluster, once, into CACHE/kubernetes:
 #     bin/kustomize      by Go's module proxy: the kustomize inside Debian's kubectl is older than components
 #     venv/              kubernetes-validate from PyPI, which carries the schemas of many Kubernetes versions
+#     compose-spec.json  the schema of compose files (deploy/compose)
 #     crd/               the resource definitions of the operators in the examples, as their own releases have them
 set -euo pipefail
 
@@ -10,10 +11,11 @@ validate=1.37.0
 cloudnative_pg=v1.26.0
 prometheus_operator=v0.83.0
 strimzi=0.45.0
+compose=v2.4.9
 
 cache=$1
 dir=$cache/kubernetes
-stamp="kustomize $kustomize validate $validate cnpg $cloudnative_pg prometheus $prometheus_operator strimzi $strimzi"
+stamp="kustomize $kustomize validate $validate cnpg $cloudnative_pg prometheus $prometheus_operator strimzi $strimzi compose $compose"
 [ "$(cat "$dir/COMPLETE" 2>/dev/null)" != "$stamp" ] || exit 0
 
 new=$dir.new
@@ -70,6 +72,8 @@ schemas_of_go_module "github.com/cloudnative-pg/cloudnative-pg@$cloudnative_pg" 
 schemas_of_go_module "github.com/prometheus-operator/prometheus-operator@$prometheus_operator" \
         example/prometheus-operator-crd/monitoring.coreos.com_{servicemonitors,prometheusrules}.yaml
 schemas_of_strimzi
+schemas_of_go_module "github.com/compose-spec/compose-go/v2@$compose" schema/compose-spec.json
+mv "$new/crd/compose-spec.json" "$new/"
 
 rm -rf "$new/tmp" "$log"
 echo "$stamp" >"$new/COMPLETE"

@@ -88,25 +88,23 @@ def looks(debian, version):
     print("installed: version, examples, user, folders and unit are right", flush=True)
 
 
-def program(debian, folder):
-    """A `pangea` that runs the installed one as the user pangea. The test's files are inside: their names lose the way to the chroot."""
+def program(root, user, folder):
+    """A `pangea` that runs the one below root as this user. The test's files are inside: their names lose the way to the chroot."""
     os.makedirs(folder)
     file = os.path.join(folder, "pangea")
-    root = shlex.quote(debian.root)
     with open(file, "w") as f:
         f.write("#!/bin/bash\n"
-                f"export PANGEA_TOPOLOGY=\"${{PANGEA_TOPOLOGY#{debian.root}}}\"\n"
-                f"exec chroot {root} /usr/bin/setpriv --reuid=pangea --regid=pangea --clear-groups /usr/bin/pangea \"${{@#{debian.root}}}\"\n")
+                f"export PANGEA_TOPOLOGY=\"${{PANGEA_TOPOLOGY#{root}}}\"\n"
+                f"exec chroot {shlex.quote(root)} /usr/bin/setpriv --reuid={user} --regid={user} --clear-groups /usr/bin/pangea \"${{@#{root}}}\"\n")
     os.chmod(file, 0o755)
     return folder
 
 
-def runs(debian, folder):
-    """Two regions with the installed program: rows both ways, status, verify, an orderly end."""
+def runs(root, user, folder):
+    """Two regions with the program below root: rows both ways, verify, an orderly end."""
     servers, cluster = Servers(), None
-    inside = debian.file("/tmp/regions")
     try:
-        cluster = Cluster(servers, "debcheck", inside, program(debian, os.path.join(folder, "bin")))
+        cluster = Cluster(servers, "installed", os.path.join(root, "tmp", "regions"), program(root, user, os.path.join(folder, "bin")))
         case.prepare(cluster, {"tables": T})
         cluster.us.app("INSERT INTO t VALUES (1, 'from us')")
         cluster.eu.app("INSERT INTO t VALUES (2, 'from eu')")
@@ -114,23 +112,26 @@ def runs(debian, folder):
         cluster.barrier()
         print(cluster.command("verify")[1].strip().splitlines()[-1], flush=True)
         for r in cluster:
-            exe = os.readlink(f"/proc/{r.daemon.pid}/exe")
-            same("what runs", exe, os.path.realpath(debian.file("/usr/bin/pangea")))
-            user = os.stat(f"/proc/{r.daemon.pid}").st_uid
-            same("who runs it", user, int(debian("id", "-u", "pangea")))
+            same("what runs", os.readlink(f"/proc/{r.daemon.pid}/exe"), os.path.join(os.path.realpath(root), "usr/bin/pangea"))
+            same("who runs it", os.stat(f"/proc/{r.daemon.pid}").st_uid, int(user))
             same("exit code", r.daemon.stop(), 0)
-        print("running: two regions replicate with the installed program, as user pangea", flush=True)
+        print(f"running: two regions replicate with the installed program, as user {user}", flush=True)
     finally:
         if cluster:
             cluster.close()
         servers.close()
 
 
-def main():
+def own_mounts(file):
+    """Runs the program in a mount namespace of its own: what it mounts is seen by nobody else, and goes with it."""
     if os.getuid() != 0:
-        sys.exit("deb_check.py: chroot needs root")
-    if os.environ.get("PANGEA_MOUNTS") != "own":  # what is mounted goes with this process
-        os.execvpe("unshare", ["unshare", "-m", os.path.abspath(__file__)], dict(os.environ, PANGEA_MOUNTS="own"))
+        sys.exit(f"{os.path.basename(file)}: chroot needs root")
+    if os.environ.get("PANGEA_MOUNTS") != "own":
+        os.execvpe("unshare", ["unshare", "-m", os.path.abspath(file)], dict(os.environ, PANGEA_MOUNTS="own"))
+
+
+def main():
+    own_mounts(__file__)
     packages = glob.glob(os.path.join(ROOT, "build", "deb", "pangea_*.deb"))
     if len(packages) != 1:
         sys.exit(f"deb_check.py: {len(packages)} packages in build/deb: run make deb")
@@ -144,7 +145,7 @@ def main():
         before = debian.everything()
         debian("apt-get", "-q", "-y", "--no-install-recommends", "install", package)
         looks(debian, version)
-        runs(debian, folder)
+        runs(debian.root, debian("id", "-u", "pangea").strip(), folder)
         debian("apt-get", "-q", "-y", "purge", "--autoremove", "pangea")
         left = sorted(p for p in debian.everything() - before if not p.startswith("/etc/pangea"))
         same("left behind by purge", left, [])

@@ -9,30 +9,24 @@ import subprocess
 import sys
 import tempfile
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-TOOLS = os.path.join(os.environ.get("PANGEA_CACHE", os.path.join(ROOT, ".cache")), "kubernetes")
-PYTHON = os.path.join(TOOLS, "venv", "bin", "python")
-if not os.path.exists(os.path.join(TOOLS, "COMPLETE")):
-    sys.exit("test_kubernetes.py: no tools: run `make deps`")
-if sys.prefix == sys.base_prefix:
-    os.execv(PYTHON, [PYTHON, "-B", os.path.abspath(__file__)])
+import tools
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+tools.under_their_python(__file__)
+
 import policy  # noqa: E402
 import schemas  # noqa: E402
 import tap  # noqa: E402
 
-HERE = os.path.join(ROOT, "deploy", "kubernetes")
-PANGEA = os.path.join(ROOT, os.environ.get("PANGEA_BUILD", "build/test"), "pangea")
+HERE = os.path.join(tools.ROOT, "deploy", "kubernetes")
 REGIONS = ("us", "eu", "ap")
 SETS = {"overlays": "overlays/{}", "one-cluster": "examples/one-cluster/{}"}
-SCHEMAS = schemas.Schemas(os.path.join(TOOLS, "crd"))
+SCHEMAS = schemas.Schemas(os.path.join(tools.TOOLS, "crd"))
 rendered = {}
 
 
 def render(folder):
     if folder not in rendered:
-        done = subprocess.run([os.path.join(TOOLS, "bin", "kustomize"), "build", os.path.join(HERE, folder)], stdout=subprocess.PIPE,
+        done = subprocess.run([os.path.join(tools.TOOLS, "bin", "kustomize"), "build", os.path.join(HERE, folder)], stdout=subprocess.PIPE,
                               stderr=subprocess.PIPE, text=True)
         if done.returncode != 0 or done.stderr:
             raise AssertionError(f"kustomize build {folder}: exit {done.returncode}\n{done.stderr}")
@@ -84,7 +78,7 @@ def validated(which):
         path = os.path.join(folder, "topology.yaml")
         with open(path, "w") as f:
             f.write(text)
-        done = subprocess.run([PANGEA, "validate", "--json", path], stdout=subprocess.PIPE, text=True)
+        done = subprocess.run([tools.PANGEA, "validate", "--json", path], stdout=subprocess.PIPE, text=True)
     answer = json.loads(done.stdout)
     # while `http` is not built the program says so, and the manifests are ahead of it; nothing else may be wrong
     nothing([f"{e['line']}: {e['path']}: {e['message']}" for e in answer["errors"] + answer["warnings"]

@@ -8,13 +8,11 @@ import sys
 import tempfile
 
 import tap
+import tools
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-HERE = os.path.join(ROOT, "deploy", "systemd")
-PANGEA = os.path.join(ROOT, os.environ.get("PANGEA_BUILD", "build/test"), "pangea")
+HERE = os.path.join(tools.ROOT, "deploy", "systemd")
 EXPOSED = 15  # in tenths, of 100: systemd calls up to 20 "OK"
-with open(os.path.join(HERE, "pangea@.service")) as f:
-    UNIT = f.read()
+UNIT = tools.read("deploy", "systemd", "pangea@.service")
 
 
 def analyze(text, *args):
@@ -22,7 +20,7 @@ def analyze(text, *args):
     with tempfile.TemporaryDirectory(prefix="pangea-unit-") as folder:
         file = os.path.join(folder, "pangea@us.service" if args[0] == "verify" else "pangea@.service")
         with open(file, "w") as f:
-            f.write(text.replace("/usr/bin/pangea", PANGEA))
+            f.write(text.replace("/usr/bin/pangea", tools.PANGEA))
         done = subprocess.run(["systemd-analyze", *args, file], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     # a machine that runs no systemd has no units of its own around it
     said = [line for line in done.stdout.splitlines() if "sysinit.target not found" not in line]
