@@ -186,6 +186,15 @@ static void publish_stability(struct applier *a)
         }
 }
 
+static void publish_timestamps(struct metrics *m, const struct freeze *f)
+{
+        if (!f->since_us)
+                return;
+        for (int s = FREEZE_SAFE; s <= FREEZE_GONE; s++)
+                metrics_set(m, METRIC_TIMESTAMPS_STATE, METRIC_LABELS(freeze_name((enum freeze_state)s)), s == (int)f->state);
+        metrics_set(m, METRIC_TIMESTAMPS_LEFT, METRIC_NO_LABELS, (double)freeze_left(&f->facts));
+}
+
 static void publish_region(struct applier *a)
 {
         struct metrics *m = a->meter.metrics;
@@ -193,6 +202,7 @@ static void publish_region(struct applier *a)
         struct mirror_state s;
         uint32_t missing = acks_missing(a);
         metrics_set(m, METRIC_TOMBSTONES, METRIC_NO_LABELS, a->tombs ? (double)tombs_count(a->tombs) : 0);
+        publish_timestamps(m, &a->freeze);
         for (unsigned r = 0; r < names->n; r++)
                 if (r != a->me.i)
                         metrics_set(m, METRIC_LOG_KEPT_FOR, METRIC_LABELS(names->name[r]), missing >> r & 1);

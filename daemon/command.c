@@ -143,7 +143,7 @@ static int option_of(int got)
 }
 
 /* Every option is known to the parser; which of them a command takes is asked once the command is known. */
-static int parse_options(int argc, char **argv, struct invocation *in, uint32_t *given)
+static int parse_options(int argc, char **argv, struct invocation *in, uint64_t *given)
 {
         struct option longs[OPT_COUNT + 1];
         char shorts[2 * OPT_COUNT + 2];
@@ -159,7 +159,7 @@ static int parse_options(int argc, char **argv, struct invocation *in, uint32_t 
                 }
                 if (o < 0)
                         return unknown_option(argv[optind - 1]);
-                *given |= UINT32_C(1) << o;
+                *given |= UINT64_C(1) << o;
                 code = set_option(in, (enum option_id)o, optarg);
         }
         return code;
@@ -173,7 +173,7 @@ static const char *from_environment(const char *name)
 
 int command_parse(int argc, char **argv, struct invocation *in)
 {
-        uint32_t given = 0;
+        uint64_t given = 0;
         memset(in, 0, sizeof *in);
         in->topology_file = from_environment("PANGEA_TOPOLOGY");
         in->region = from_environment("PANGEA_REGION");
@@ -186,7 +186,7 @@ int command_parse(int argc, char **argv, struct invocation *in)
                 return command_unknown(argv[optind]);
         in->noperands = optind < argc ? argc - optind - 1 : 0;
         in->operands = argv + optind + 1;
-        if (given & (UINT32_C(1) << OPT_HELP)) {
+        if (given & (UINT64_C(1) << OPT_HELP)) {
                 in->operands = argv + optind;
                 in->noperands = optind < argc ? 1 : 0;
                 in->command = command_find("help");
@@ -196,11 +196,11 @@ int command_parse(int argc, char **argv, struct invocation *in)
                 in->command = command_find("help");
                 return EXIT_USAGE;
         }
-        uint32_t taken = in->command->options;
-        if (taken & (UINT32_C(1) << OPT_TOPOLOGY)) /* scripts give both to every command; those of all regions need no region */
-                taken |= UINT32_C(1) << OPT_REGION;
+        uint64_t taken = in->command->options;
+        if (taken & (UINT64_C(1) << OPT_TOPOLOGY)) /* scripts give both to every command; those of all regions need no region */
+                taken |= UINT64_C(1) << OPT_REGION;
         for (unsigned i = 0; i < OPT_COUNT; i++)
-                if ((given & ~taken) & (UINT32_C(1) << i)) {
+                if ((given & ~taken) & (UINT64_C(1) << i)) {
                         fprintf(stderr, "pangea: %s has no option --%s; `pangea help %s` shows those it has\n", in->command->name,
                                 option_table[i].name, in->command->name);
                         return EXIT_USAGE;

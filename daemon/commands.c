@@ -5,7 +5,7 @@
 
 #include "base/version.h"
 
-#define BIT(o) (UINT32_C(1) << (o))
+#define BIT(o) (UINT64_C(1) << (o))
 #define WHERE (BIT(OPT_TOPOLOGY) | BIT(OPT_REGION))
 
 const struct option_row option_table[OPT_COUNT] = {

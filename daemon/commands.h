@@ -44,7 +44,7 @@ struct option_row {
 struct command {
         const char *name, *synopsis, *line, *help;
         int operands;      /* how many it takes at most */
-        uint32_t options;  /* bit per option_id; --help always */
+        uint64_t options;  /* bit per option_id; --help always */
         const char *exits; /* what its exit codes say, beyond 0, 1 and 2 */
         int (*run)(struct invocation *in);
 };

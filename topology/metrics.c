@@ -168,6 +168,16 @@ const struct metric_row metric_table[METRIC_COUNT] = {
                  {"leader"},
                  "How far this leader is behind what is applied here, of whatever origin; the largest holds tombstones "
                  "back."},
+        [METRIC_TIMESTAMPS_STATE] = {"pangea_commit_timestamps_state",
+                                     METRIC_GAUGE,
+                                     {"state"},
+                                     "1 for what is true of the commit timestamps that tell versions apart, 0 for the rest: safe, near (VACUUM "
+                                     "may soon erase some that are still needed), gone (some are erased)."},
+        [METRIC_TIMESTAMPS_LEFT] = {"pangea_commit_timestamps_left_transactions",
+                                    METRIC_GAUGE,
+                                    {0},
+                                    "Transactions of this database that may pass before a VACUUM erases commit timestamps that are still "
+                                    "needed."},
         [METRIC_LOG_KEPT_FOR] = {"pangea_log_kept_for",
                                  METRIC_GAUGE,
                                  {"target"},
