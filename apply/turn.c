@@ -26,9 +26,10 @@ void origin_state(struct applier *a, struct origin *o, enum agent_state state, c
                 o->why = *why;
         else
                 err_clear(&o->why);
+        char lsn[LSN_STRLEN];
         log_event(state == STATE_STOPPED || state == STATE_WAITING ? LOG_WARN : LOG_INFO, "apply.origin",
-                  "origin=%s\tstate=%s\terror=%s\twhy=%s", regset_name(&a->regs, o->id), state_name(state), o->why.name,
-                  o->why.msg);
+                  "origin=%s\tstate=%s\terror=%s\tsqlstate=%s\tlsn=%s\twhy=%s", regset_name(&a->regs, o->id), state_name(state),
+                  o->why.name, o->why.sqlstate, lsn_str(lsn, o->applied_lsn), o->why.msg);
 }
 
 /* Half to all of the exponential back-off, so that two that collided do not collide again. */

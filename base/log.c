@@ -1,5 +1,7 @@
 #include "base/log.h"
 
+#include <inttypes.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -7,6 +9,9 @@
 #include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "base/clock.h"
+#include "base/map.h"
 
 /* written by log_setup before the first thread starts, read-only afterwards */
 static struct {
@@ -19,12 +24,33 @@ static _Atomic uint64_t counts[LOG_LEVELS]; /* for the metrics */
 
 static const char *const level_names[] = {[LOG_DEBUG] = "debug", [LOG_INFO] = "info", [LOG_WARN] = "warn", [LOG_ERROR] = "error"};
 
+/* ---- repeats -------------------------------------------------------------------------------------------------------------------------- */
+#define REPEAT_US INT64_C(60000000)
+#define REPEATS_KEPT 32
+#define PAIRS_MAX 3000
+
+/* A line that was written within the last minute, and how often it was not written again. */
+struct repeat {
+        uint64_t hash;      /* 0: none */
+        int64_t written_at; /* monotonic */
+        uint64_t n;
+        enum log_level level;
+        char event[64], pairs[1000];
+};
+
+/* written under its lock */
+static struct {
+        pthread_mutex_t lock;
+        struct repeat kept[REPEATS_KEPT];
+} repeats = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
 void log_setup(const char *cluster, const char *region, enum log_level least, bool json)
 {
         snprintf(setup.cluster, sizeof setup.cluster, "%s", cluster);
         snprintf(setup.region, sizeof setup.region, "%s", region);
         setup.least = least;
         setup.json = json;
+        memset(repeats.kept, 0, sizeof repeats.kept);
 }
 
 bool log_wants(enum log_level level)
@@ -112,17 +138,87 @@ static void put_pairs(struct line *l, const char *pairs)
         }
 }
 
+/* Of what a line says: without the values that differ each time it is said. */
+static uint64_t hash_of(const char *event, const char *pairs)
+{
+        uint64_t h = hash64(event, strlen(event), 1);
+        while (*pairs) {
+                size_t n = strcspn(pairs, "\t"), key = strcspn(pairs, "=\t");
+                bool varies = (key > 3 && memcmp(pairs + key - 3, "_ms", 3) == 0) || (key == 5 && memcmp(pairs, "tries", 5) == 0);
+                h = hash64(pairs, varies ? key : n, h);
+                pairs += n + (pairs[n] == '\t');
+        }
+        return h ? h : 1;
+}
+
+static void write_line(enum log_level level, const char *event, const char *pairs, uint64_t repeated);
+
+/* True: it was said within the last minute, and counted. *before: how often it was counted since it was written last. */
+static bool counted(enum log_level level, const char *event, const char *pairs, uint64_t *before)
+{
+        uint64_t h = hash_of(event, pairs);
+        int64_t now = clock_mono_us();
+        struct repeat *place = &repeats.kept[0];
+        bool again = false;
+        *before = 0;
+        pthread_mutex_lock(&repeats.lock);
+        for (size_t i = 0; i < REPEATS_KEPT; i++) {
+                struct repeat *r = &repeats.kept[i];
+                if (r->hash == h) {
+                        place = r;
+                        break;
+                }
+                if (r->n < place->n || (r->n == place->n && r->written_at < place->written_at))
+                        place = r; /* whose loss says least */
+        }
+        if (place->hash == h && now - place->written_at < REPEAT_US) {
+                place->n++;
+                again = true;
+        } else {
+                *before = place->hash == h ? place->n : 0;
+                *place = (struct repeat){.hash = h, .written_at = now, .level = level};
+                snprintf(place->event, sizeof place->event, "%s", event);
+                snprintf(place->pairs, sizeof place->pairs, "%.*s", (int)sizeof place->pairs - 1, pairs);
+        }
+        pthread_mutex_unlock(&repeats.lock);
+        return again;
+}
+
+void log_repeats(bool all)
+{
+        int64_t now = clock_mono_us();
+        for (size_t i = 0; i < REPEATS_KEPT; i++) {
+                struct repeat r = {0};
+                pthread_mutex_lock(&repeats.lock);
+                if (all || now - repeats.kept[i].written_at >= REPEAT_US) {
+                        r = repeats.kept[i];
+                        repeats.kept[i] = (struct repeat){0};
+                }
+                pthread_mutex_unlock(&repeats.lock);
+                if (r.n)
+                        write_line(r.level, r.event, r.pairs, r.n);
+        }
+}
+
 void log_event(enum log_level level, const char *event, const char *fmt, ...)
 {
+        char pairs[PAIRS_MAX];
+        uint64_t before = 0;
+        va_list ap;
         if (level < setup.least)
                 return;
         atomic_fetch_add_explicit(&counts[level], 1, memory_order_relaxed);
-        char pairs[3000], when[40];
-        va_list ap;
         va_start(ap, fmt);
         vsnprintf(pairs, sizeof pairs, fmt, ap);
         va_end(ap);
+        if (level >= LOG_WARN && counted(level, event, pairs, &before))
+                return;
+        write_line(level, event, pairs, before);
+}
 
+static void write_line(enum log_level level, const char *event, const char *pairs, uint64_t repeated)
+{
+        char when[40];
         struct timeval tv;
         struct tm tm;
         gettimeofday(&tv, NULL);
@@ -152,6 +248,11 @@ void log_event(enum log_level level, const char *event, const char *fmt, ...)
                 put(&l, event);
         }
         put_pairs(&l, pairs);
+        if (repeated && !l.cut) {
+                char text[40];
+                snprintf(text, sizeof text, "repeats=%" PRIu64, repeated);
+                put_pairs(&l, text);
+        }
         l.s[l.n++] = setup.json ? '}' : '\n';
         if (setup.json)
                 l.s[l.n++] = '\n';

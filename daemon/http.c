@@ -260,7 +260,7 @@ static void try_to_listen(struct http *h)
         h->complained = true;
 }
 
-/* Samples the history, and tries again to listen. */
+/* Samples the history, tries again to listen, and lets the log tell its repeats. */
 static void *ticker_thread(void *arg)
 {
         struct http *h = arg;
@@ -268,6 +268,7 @@ static void *ticker_thread(void *arg)
         while (!h->end) {
                 struct timespec until;
                 try_to_listen(h);
+                log_repeats(false);
                 history_tick(h->history, h->metrics, (double)clock_wall_us() / 1e6);
                 clock_gettime(CLOCK_MONOTONIC, &until);
                 until.tv_sec += TICK_S;

@@ -163,6 +163,7 @@ static struct topology *copy(const struct topology *of)
 /* Every agent, and the HTTP server, gets a copy of its own, or none does. */
 static void take_new_topology(struct supervisor *s)
 {
+        log_repeats(true); /* who asks again is told again */
         struct topology *copies[2] = {NULL, NULL}, *shown = NULL, *next = load(s->opts);
         bool all = next != NULL;
         for (size_t i = 0; i < s->njobs && all; i++)
@@ -382,6 +383,7 @@ int run_agents(const struct run_opts *o)
                         close(s.jobs[i].control.wake_fd);
         close(s.signal_fd);
         close(s.ended_fd);
+        log_repeats(true);
         log_event(s.code ? LOG_ERROR : LOG_INFO, "run.ended", "exit=%d", s.code);
         return s.code;
 }

@@ -447,6 +447,46 @@ static void a_line_too_long(void **state)
                 }
 }
 
+/* Says it all, then lets the repeats be told. */
+static void said(char *out, size_t size, const char *const *lines, size_t n)
+{
+        int fds[2], keep = dup(STDERR_FILENO);
+        assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
+        assert_true(keep >= 0 && dup2(fds[1], STDERR_FILENO) >= 0);
+        log_setup("shop", "us", LOG_INFO, false);
+        for (size_t i = 0; i < n; i++)
+                log_event(lines[i][0] == '!' ? LOG_WARN : LOG_INFO, "e", "%s", lines[i] + 1);
+        log_repeats(false); /* their minute is not over */
+        log_repeats(true);
+        dup2(keep, STDERR_FILENO);
+        close(keep);
+        close(fds[1]);
+        ssize_t got = read(fds[0], out, size - 1);
+        out[got > 0 ? got : 0] = 0;
+        close(fds[0]);
+        for (char *p = out, *w = out;; p++) { /* without the times */
+                if (p == out || p[-1] == '\n')
+                        p += strcspn(p, " ");
+                *w++ = *p;
+                if (!*p)
+                        break;
+        }
+}
+
+static void repeats_are_counted(void **state)
+{
+        (void)state;
+        static const char *const lines[] = {"!why=a", " why=a",          "!why=a", "!why=b\tin_ms=1",
+                                            " why=a", "!why=b\tin_ms=2", "!why=a", "!why=b\tn=3"};
+        char s[4096];
+        uint64_t warned = log_count(LOG_WARN);
+        said(s, sizeof s, lines, sizeof lines / sizeof *lines);
+        assert_string_equal(s,
+                            " warn us e why=a\n info us e why=a\n warn us e why=b in_ms=1\n info us e why=a\n warn us e why=b n=3\n"
+                            " warn us e why=a repeats=2\n warn us e why=b in_ms=1 repeats=1\n");
+        assert_int_equal(log_count(LOG_WARN) - warned, 6); /* all of them count */
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -464,6 +504,7 @@ int main(void)
                 cmocka_unit_test(a_line_of_text),
                 cmocka_unit_test(a_line_of_json),
                 cmocka_unit_test(a_line_too_long),
+                cmocka_unit_test(repeats_are_counted),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
