@@ -1,9 +1,10 @@
 /* http_conflicts: what lost, newest first, from pangea.conflict of one region: each loser beside the row that stands now, and the
  * statement that would bring it back as an ordinary change (which replicates, and wins because it has seen everything). */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "daemon/command.h"
+#include "daemon/conflicts.h"
 #include "daemon/http_internal.h"
 #include "daemon_http_conflicts_sql.h"
 
@@ -11,7 +12,7 @@
 #define LIMIT "50"
 
 /* The row that stands, and what would undo it: one statement for each conflict, made from the catalog.  $1 key, $2 the loser. */
-static const char ROW_SQL[] = "SELECT to_jsonb(t) FROM %s t, jsonb_populate_record(NULL::%s, $1::jsonb) k WHERE %s";
+static const char ROW_SQL[] = "SELECT " READABLE("to_jsonb(t)") " FROM %s t, jsonb_populate_record(NULL::%s, $1::jsonb) k WHERE %s";
 
 struct answer {
         struct http *h;
@@ -32,7 +33,7 @@ static json_t *text_or_null(const struct pgres *r, int row, int col)
         return pgres_null(r, row, col) ? json_null() : json_string(pgres_text(r, row, col));
 }
 
-enum column { C_REL, C_KEY, C_REGION, C_HLC, C_AT, C_KIND, C_RULE, C_WINNER, C_IMAGE, C_TABLE, C_KEY_MATCH, C_UNDO };
+enum column { C_REL, C_KEY, C_REGION, C_HLC, C_AT, C_KIND, C_RULE, C_WINNER, C_IMAGE, C_TABLE, C_KEY_MATCH, C_UNDO, C_ID };
 
 /* The row as it stands now; JSON null: there is none (or its table is gone). */
 static json_t *standing(struct answer *a, const struct pgres *r, int row)
@@ -56,11 +57,14 @@ static json_t *standing(struct answer *a, const struct pgres *r, int row)
 
 static void add(struct answer *a, const struct pgres *r, int row)
 {
-        json_t *j =
-                json_pack("{s:s, s:s, s:I, s:s, s:s, s:s, s:o, s:b, s:b}", "table", pgres_text(r, row, C_REL), "region",
-                          pgres_text(r, row, C_REGION), "hlc", (json_int_t)pgres_i64(r, row, C_HLC), "at", pgres_text(r, row, C_AT),
-                          "kind", pgres_text(r, row, C_KIND), "rule", pgres_text(r, row, C_RULE), "winner",
-                          json_or_null(r, row, C_WINNER), "loser_is_delete", pgres_null(r, row, C_IMAGE), "rows_shown", a->rows);
+        json_t *j = json_pack(
+                "{s:s, s:s, s:s, s:I, s:s, s:s, s:s, s:o, s:b, s:b}", "id", pgres_text(r, row, C_ID), "table",
+                pgres_text(r, row, C_REL), "region", pgres_text(r, row, C_REGION), "hlc", (json_int_t)pgres_i64(r, row, C_HLC),
+                "at", pgres_text(r, row, C_AT), "kind", pgres_text(r, row, C_KIND), "rule", pgres_text(r, row, C_RULE), "winner",
+                json_or_null(r, row, C_WINNER), "loser_is_delete", pgres_null(r, row, C_IMAGE), "rows_shown", a->rows);
+        char command[80];
+        snprintf(command, sizeof command, "pangea conflicts resolve %s --take", pgres_text(r, row, C_ID));
+        json_object_set_new(j, "command", json_string(command));
         if (a->rows) {
                 json_object_set_new(j, "key", json_or_null(r, row, C_KEY));
                 json_object_set_new(j, "loser", json_or_null(r, row, C_IMAGE));

@@ -158,10 +158,17 @@ def conflicts(c):
           (False, r.metrics().get("pangea_conflicts_total")), "the conflict is counted", 20)
     [one] = answer(r, "/conflicts")["conflicts"]
     assert one["table"] == "public.t" and one["key"] == {"id": "1"} and one["region"] == "us" and one["kind"] == "update_origin_differs", one
-    assert one["loser"] == {"id": 1, "v": "us, it's"} and one["stands"] == {"id": 1, "v": "eu"} and one["winner"]["region"] == "eu", one
+    assert one["loser"] == {"id": "1", "v": "us, it's"} and one["stands"] == {"id": "1", "v": "eu"} and one["winner"]["region"] == "eu", one
     assert answer(c.us, f"/conflicts?region={r.name}&table=public.t&limit=1")["conflicts"] == [one]
     assert answer(r, "/conflicts?table=public.u")["conflicts"] == []
     c.eu.app(one["undo"])
+    c.expect("SELECT v FROM t", [("us, it's",)])
+    _, listed, _ = c.command("conflicts", "list", "--json")
+    assert one["id"] in listed, listed
+    c.eu.app("UPDATE t SET v = 'later'")
+    c.expect("SELECT v FROM t", [("later",)])
+    program, *args = one["command"].split()
+    c.command(*args)
     c.expect("SELECT v FROM t", [("us, it's",)])
 
 
