@@ -38,10 +38,13 @@ static enum status applier_open(struct applier **out, const struct agent_opts *o
         a->control = o->control;
         a->fixed = mem_zalloc(sizeof *a->fixed * FIXED_COUNT);
         a->tombs = tombs_new();
+        a->open = tombs_new();
         arena_init(&a->arena);
+        arena_init(&a->own_arena);
         if (pipe2(fds, O_NONBLOCK | O_CLOEXEC) != 0) {
                 err_set(e, ST_FATAL, "pipe: %s", strerror(errno));
                 tombs_free(a->tombs);
+                tombs_free(a->open);
                 free(a->fixed);
                 free(a);
                 return ST_FATAL;
@@ -64,7 +67,9 @@ static void applier_close(struct applier *a)
         apply_forget(a);
         meter_release(&a->meter);
         tombs_free(a->tombs);
+        tombs_free(a->open);
         arena_release(&a->arena);
+        arena_release(&a->own_arena);
         free(a->own_marks);
         free(a->fixed);
         topology_free(a->topo);

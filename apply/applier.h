@@ -25,6 +25,14 @@ struct loser {
         struct dot winner;
         enum conflict_kind kind;
         const char *image; /* JSON of the local row that lost; NULL: the incoming one lost (its row, or a delete) */
+        const char *stands; /* JSON of the local row that stands; NULL: see stands_text */
+        /* of rules with siblings */
+        const char *rule;        /* NULL: last write wins */
+        bool by_text;            /* what lost is text, whatever image says; text NULL: it was a delete */
+        const char *text;        /* JSON of values as text */
+        const char *stands_text; /* likewise, what stands now; NULL: nothing */
+        const struct dot *involved;
+        size_t ninvolved; /* 0: the loser and its winner */
 };
 
 /* What is known of one origin. */
@@ -78,6 +86,8 @@ struct applier {
         struct ownlog *own;
         struct inlog *own_log;
         struct tombs *tombs;
+        struct tombs *open; /* keys in pangea.sibling: they do not take the fast path */
+        bool has_dots;      /* pangea.column_dot may hold something */
         struct vector applied;           /* what this region has applied; own component: what is processed of the own log */
         struct vector seen[MAX_REGIONS]; /* vector of each log at the position applied (own: processed) */
         struct vector stable;
@@ -93,12 +103,14 @@ struct applier {
         struct log_position own_stable; /* what pangea.position says of the own log */
         struct own_mark *own_marks;     /* processed records, oldest first: candidates for own_stable */
         size_t nown_marks, cap_own_marks;
+        const struct log_item *sets_ahead; /* the last that the open transaction processed before its turn (own_process_sets) */
         unsigned own_tries; /* of the records at the head of the own log, that the database refused */
 
         struct follower *follow;                   /* of a follower's own log */
         struct kafka_reader *ack_log[MAX_REGIONS]; /* of the followers, read by a leader */
         struct vector acked[MAX_REGIONS];
         struct arena arena; /* of the group under way */
+        struct arena own_arena; /* of own groups that are processed in the middle of another one's transaction */
         struct stmt *fixed; /* prepared statements that belong to no table (enum fixed_stmt) */
 };
 
@@ -111,6 +123,14 @@ enum fixed_stmt {
         FIXED_INSERT_LSN,
         FIXED_XID,
         FIXED_TOMB_FORGET,
+        FIXED_SIB_DROP,
+        FIXED_SIB_PUT,
+        FIXED_SIB_FORGET,
+        FIXED_DOTS_FIND,
+        FIXED_DOTS_DROP,
+        FIXED_DOTS_DEAD,
+        FIXED_DOTS_PUT,
+        FIXED_DOTS_FORGET,
         FIXED_COUNT
 };
 
@@ -121,6 +141,7 @@ struct work {
         const struct log_item *item;
         const struct group *g; /* the chunk under way */
         struct dot dot;
+        struct dot stamp; /* what the transaction's rows bear: dot, but for own groups that are processed in another one's transaction */
         struct sql_guard guard;
         uint64_t rows, conflicts;
         uint64_t ops[METER_OPS]; /* the rows by operation */
@@ -139,7 +160,7 @@ MUSTCHECK enum status own_catch_up(struct applier *a, struct err *e);
 MUSTCHECK enum status own_pump(struct applier *a, struct err *e);
 
 /* conflict.c: sends what records losers in pangea.conflict; waited for with the next sync. */
-MUSTCHECK enum status losers_record(struct applier *a, const struct loser *l, size_t n, const struct regset *regs, struct err *e);
+MUSTCHECK enum status losers_record(const struct work *w, const struct loser *l, size_t n, struct err *e);
 
 /* Empties the pipe that the readers write. */
 void wake_drain(int fd);
@@ -169,11 +190,18 @@ MUSTCHECK enum status work_fill(struct applier *a, const struct log_item *item, 
 /* repair.c: the own log held against what was applied meanwhile. *moved: something was processed. */
 MUSTCHECK enum status own_process(struct applier *a, bool *moved, struct err *e);
 
+/* The transaction in which some of it was processed before its turn has ended. */
+void own_sets_done(struct applier *a, bool committed);
+
 /* A processed record of the own log: a candidate for the position from which it is read at the next start. */
 struct own_mark {
         struct log_position at;
 };
 void own_mark_add(struct applier *a, const struct log_item *i);
+
+/* siblings.c: which keys are open; what is stable is forgotten (sent). */
+MUSTCHECK enum status siblings_load_open(struct applier *a, struct err *e);
+MUSTCHECK enum status siblings_forget(struct applier *a, int64_t *removed, struct err *e);
 
 /* stability.c: every second: what is stable is forgotten. */
 MUSTCHECK enum status stability_turn(struct applier *a, struct err *e);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "apply/rules.h"
 #include "base/mem.h"
 
 struct catalog {
@@ -36,6 +37,7 @@ static void target_free(struct target *t)
         while (map_next(&t->statements, &it, &key, &len, &stmt))
                 free(stmt);
         map_release(&t->statements);
+        rules_free(t->set);
         free(t->cols);
         free(t->keys);
         free(t->name);
@@ -75,8 +77,13 @@ static const char table_sql[] =
         "FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
         "WHERE n.nspname = $1 AND c.relname = $2 AND c.relkind IN ('r', 'p')";
 
+/* The last: does its collation compare bytes? (default: the database's) */
 static const char columns_sql[] =
-        "SELECT a.attnum, a.attname, n.nspname, t.typname, a.attgenerated <> '', a.attidentity = 'a', t.typcategory = 'S' "
+        "SELECT a.attnum, a.attname, n.nspname, t.typname, a.attgenerated <> '', a.attidentity = 'a', t.typcategory = 'S',"
+        " COALESCE((SELECT CASE l.collprovider WHEN 'd' THEN (SELECT d.datlocprovider = 'b' OR d.datlocprovider = 'c' AND d.datcollate IN ('C', 'POSIX')"
+        "   FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())"
+        "   WHEN 'c' THEN l.collcollate IN ('C', 'POSIX') ELSE l.collprovider = 'b' END"
+        "   FROM pg_catalog.pg_collation l WHERE l.oid = a.attcollation), true) "
         "FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid "
         "JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace "
         "WHERE a.attrelid = $1::oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum";
@@ -124,7 +131,8 @@ static char *joined(const char *schema, const char *name)
         return taken(&out);
 }
 
-static enum status read_columns(struct target *t, struct pg *db, const struct pg_param *oid, int **attnums, struct err *e)
+static enum status read_columns(struct target *t, struct pg *db, const struct pg_param *oid, int **attnums, bool **bytewise,
+                                struct err *e)
 {
         struct pgres *r = NULL;
         enum status s = pg_query(db, columns_sql, 1, oid, false, &r, e);
@@ -133,6 +141,7 @@ static enum status read_columns(struct target *t, struct pg *db, const struct pg
         t->ncols = (uint16_t)pgres_rows(r);
         t->cols = mem_zalloc(sizeof *t->cols * t->ncols);
         *attnums = mem_zalloc(sizeof **attnums * (t->ncols + 1u));
+        *bytewise = mem_zalloc(sizeof **bytewise * (t->ncols + 1u));
         for (uint16_t i = 0; i < t->ncols; i++) {
                 struct target_column *c = &t->cols[i];
                 (*attnums)[i] = (int)pgres_i64(r, i, 0);
@@ -143,6 +152,7 @@ static enum status read_columns(struct target *t, struct pg *db, const struct pg
                 c->generated = pgres_text(r, i, 4)[0] == 't';
                 c->identity_always = pgres_text(r, i, 5)[0] == 't';
                 c->is_text = pgres_text(r, i, 6)[0] == 't';
+                (*bytewise)[i] = pgres_text(r, i, 7)[0] == 't';
                 t->identity_always |= c->identity_always;
         }
         pgres_free(r);
@@ -190,6 +200,7 @@ static enum status load(struct catalog *c, struct pg *db, const char *schema, co
         struct target *t = MEM_NEW(struct target);
         char oid_text[16];
         int *attnums = NULL;
+        bool *bytewise = NULL;
         t->relid = (uint32_t)pgres_i64(r, 0, 0);
         t->partitioned = pgres_text(r, 0, 1)[0] == 'p';
         t->unique_extra = (unsigned)pgres_i64(r, 0, 2);
@@ -202,10 +213,13 @@ static enum status load(struct catalog *c, struct pg *db, const char *schema, co
         map_init(&t->statements, 4096);
         snprintf(oid_text, sizeof oid_text, "%u", t->relid);
         struct pg_param oid = PG_TEXT(oid_text);
-        s = read_columns(t, db, &oid, &attnums, e);
+        s = read_columns(t, db, &oid, &attnums, &bytewise, e);
         if (s == ST_OK)
                 s = read_key(t, db, &oid, attnums, e);
+        if (s == ST_OK)
+                s = rules_bind(&t->set, c->topo, t, bytewise, e);
         free(attnums);
+        free(bytewise);
         if (s != ST_OK) {
                 target_free(t);
                 return s;

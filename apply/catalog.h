@@ -19,6 +19,8 @@ struct target_column {
         char *type_plain; /* unquoted schema.type, to compare with the log's */
 };
 
+struct set_rule; /* apply/rules.h */
+
 /* Prepared statements of one table are numbered by their shape (apply/sql.c). */
 struct target {
         char *name; /* schema.table, for messages and pangea.* */
@@ -34,6 +36,7 @@ struct target {
         unsigned unique_extra; /* unique indexes besides the key */
         bool multi;            /* more than one leader writes it */
         bool fixed;            /* no column can be updated (all are generated or identity columns) */
+        struct set_rule *set;  /* a rule that needs the siblings of a key; NULL: last write wins */
         bool replaces;         /* a column beside the key is GENERATED ALWAYS AS IDENTITY: an update is a delete and an insert */
         struct map statements; /* shape -> struct stmt of apply/sql.c */
 };

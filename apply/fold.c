@@ -175,6 +175,11 @@ static void fold_delete(struct folder *f, const struct change *c, const struct v
 {
         bool is_new;
         struct net *n = net_of(f, c, key_row, &is_new);
+        n->was_del = n->had_del;
+        n->was_fresh = n->fresh;
+        n->del_rel = c->rel;
+        if (c->rel->full && !n->before && !n->fresh)
+                n->before = key_row;
         n->del = n->had_del = true;
         n->fresh = false;
         n->row = NULL;
@@ -182,12 +187,28 @@ static void fold_delete(struct folder *f, const struct change *c, const struct v
         n->tx = c->tx;
 }
 
+/* Deleted in one partition and inserted in another by one transaction: the row moved. */
+static bool moves_here(const struct net *n, const struct change *c)
+{
+        const struct relation *from = n->del_rel;
+        return n->del && from && c->op == CHANGE_INSERT && n->tx == c->tx && c->rel->full && from->full && c->rel->leaf_name &&
+               from->leaf_name && strcmp(from->leaf_name, c->rel->leaf_name) != 0;
+}
+
 static void fold_put(struct folder *f, const struct change *c, bool insert, const struct value *row)
 {
         bool is_new;
         struct net *n = net_of(f, c, row, &is_new);
-        if (is_new)
+        if (is_new) {
                 n->is_insert = insert;
+                n->before = !insert && c->rel->full ? c->old : NULL;
+        } else if (insert && moves_here(n, c)) {
+                n->had_del = n->was_del;
+                n->fresh = n->was_fresh;
+                insert = false;
+        }
+        if (insert)
+                n->before = NULL;
         n->row = merge_unsent(f, c->rel->ncols, n->row, row);
         n->key = n->row;
         n->fresh |= insert;

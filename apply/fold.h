@@ -4,6 +4,7 @@
  *   changes:  ins a, upd b, del a, upd b, | TRUNCATE t | ins c           | = where a segment ends
  *   nets:     [del a, put b(last row)]      truncate t   [put c]
  *
+ * A row that moves from one partition to another comes as delete and insert; when the rows are whole it folds to an update.
  * A key inserted and deleted folds to the delete; its vector is that of the last transaction that touched it. A segment ends where order
  * matters between keys: a TRUNCATE, a key change whose row is not complete, a new layout of a table, an update without a key.
  * Everything is in the arena and borrows from the group. */
@@ -32,13 +33,20 @@ struct net {
         const struct value *row; /* ncols; NULL when del */
         const struct value *key; /* a row that holds the key values */
         const struct value *old; /* of a delete under a full relation: the row that was deleted; else NULL */
+        /* full relations: the row before the group's first change of it; NULL when it was inserted since. For rules that need it. */
+        const struct value *before;
         const uint8_t *kb;       /* canonical key bytes */
         uint32_t klen;
         uint64_t hash;
+        /* what the last delete found, to take it back when the row only moved to another partition */
+        const struct relation *del_rel;
+        bool was_del, was_fresh;
         /* filled while it is written */
         struct standing *standing; /* the row that stands, once it was locked; NULL: none */
         bool settled;              /* killed by a tombstone, lost, or written: nothing more to do */
         bool lost;                 /* settled without having been written */
+        bool fast_tried;           /* a guarded statement went before: a row of this very transaction is its work */
+        bool tomb;                 /* of a rule with siblings: leaves a tombstone */
 };
 
 /* One table within a segment. */

@@ -131,7 +131,7 @@ enum status work_fill(struct applier *a, const struct log_item *item, region_id 
         (void)e;
         w->a = a;
         w->item = item;
-        w->dot = (struct dot){.region = origin, .hlc = item->hlc};
+        w->dot = w->stamp = (struct dot){.region = origin, .hlc = item->hlc};
         w->guard.hlc_us = (int64_t)item->hlc.v;
         w->guard.stable_xid = usable(a, a->stable_xid);
         w->guard.h_xid = usable(a, ownlog_h(a->own, item->vec_first.at[a->me.i]));
@@ -196,6 +196,7 @@ static enum status finish(struct work *w, fullxid_t *xid, struct err *e)
 
 void group_rollback(struct applier *a)
 {
+        own_sets_done(a, false);
         session_rollback(a->db);
         meter_rolled_back(&a->meter);
         session_as_nobody(a);
@@ -256,6 +257,7 @@ enum status group_apply(struct applier *a, struct origin *o, const struct log_it
                 s = finish(&w, &xid, e);
         if (s != ST_OK)
                 return refused(&w, e);
+        own_sets_done(a, true);
         o->replace = false;
         a->origin_sure = true;
         a->newest_xid = xid;

@@ -3,16 +3,11 @@
 
 #include <string.h>
 
-struct tomb_question {
-        const struct fold_table *table;
-        struct net *net;
-        struct vector tombs;
-};
-
 struct tomb_questions {
         struct pass *p;
         struct tomb_question *q;
         size_t n;
+        bool own_too;
 };
 
 static void on_tombs(void *ctx, void *arg, const struct pgres *r)
@@ -23,7 +18,7 @@ static void on_tombs(void *ctx, void *arg, const struct pgres *r)
                 int64_t n = pgres_i64(r, row, 0);
                 const char *region = pgres_text(r, row, 1);
                 region_id id = regset_find(&qs->p->a->regs, region, strlen(region));
-                if (n < 1 || n > (int64_t)qs->n || id.i == REGION_NONE.i || id.i == qs->p->w->dot.region.i)
+                if (n < 1 || n > (int64_t)qs->n || id.i == REGION_NONE.i || (id.i == qs->p->w->dot.region.i && !qs->own_too))
                         continue; /* its own later deletes come after it in its log */
                 hlc_t *at = &qs->q[n - 1].tombs.at[id.i];
                 *at = hlc_max(*at, (hlc_t){(uint64_t)pgres_i64(r, row, 2)});
@@ -67,6 +62,18 @@ static bool perhaps(const struct tombs *t, const char *rel, const char *leaf, co
         return tombs_perhaps(t, rel, n->kb, n->klen) || tombs_perhaps(t, rel, NULL, 0) || (leaf && tombs_perhaps(t, leaf, NULL, 0));
 }
 
+bool pass_tombs_perhaps(const struct pass *p, const struct fold_table *t, const struct net *n)
+{
+        const struct tombs *tombs = p->a->tombs;
+        return tombs_count(tombs) && perhaps(tombs, t->map.target->name, pass_leaf_name(p->arena, t->rel), n);
+}
+
+enum status pass_ask_tombs(struct pass *p, struct tomb_question *q, size_t n, bool own_too, struct err *e)
+{
+        struct tomb_questions qs = {.p = p, .q = q, .n = n, .own_too = own_too};
+        return n ? ask_tombs(&qs, e) : ST_OK;
+}
+
 enum status pass_find_killed(struct pass *p, struct tomb_hit **hits, size_t *n, struct err *e)
 {
         struct tomb_questions qs = {.p = p};
@@ -77,14 +84,17 @@ enum status pass_find_killed(struct pass *p, struct tomb_hit **hits, size_t *n, 
         for (uint32_t i = 0; i < p->seg->ntables; i++)
                 room += p->seg->tables[i].n;
         qs.q = ARENA_ARRAY(p->arena, struct tomb_question, room);
+        struct net **nets = ARENA_ARRAY(p->arena, struct net *, room);
         for (uint32_t i = 0; i < p->seg->ntables; i++) {
                 const struct fold_table *t = &p->seg->tables[i];
-                if (!t->map.target->multi || !t->rel->nkeys)
-                        continue;
+                if (!t->map.target->multi || !t->rel->nkeys || t->map.target->set)
+                        continue; /* where siblings count, apply/sets.c asks */
                 const char *leaf = pass_leaf_name(p->arena, t->rel);
                 for (uint32_t k = 0; k < t->n; k++)
-                        if (!t->nets[k]->del && perhaps(p->a->tombs, t->map.target->name, leaf, t->nets[k]))
+                        if (!t->nets[k]->del && perhaps(p->a->tombs, t->map.target->name, leaf, t->nets[k])) {
+                                nets[qs.n] = t->nets[k];
                                 qs.q[qs.n++] = (struct tomb_question){.table = t, .net = t->nets[k]};
+                        }
         }
         enum status s = qs.n ? ask_tombs(&qs, e) : ST_OK;
         *hits = ARENA_ARRAY(p->arena, struct tomb_hit, qs.n);
@@ -94,7 +104,7 @@ enum status pass_find_killed(struct pass *p, struct tomb_hit **hits, size_t *n, 
                 if (!lww_killed(&qs.q[i].tombs, p->w->dot, &seen, &p->a->regs, &h->killer))
                         continue;
                 h->table = qs.q[i].table;
-                h->net = qs.q[i].net;
+                h->net = nets[i];
                 ++*n;
         }
         return s;
@@ -126,7 +136,7 @@ enum status pass_leave_tombs(struct pass *p, struct err *e)
         for (uint32_t i = 0; i < p->seg->ntables; i++) {
                 const struct fold_table *t = &p->seg->tables[i];
                 for (uint32_t n = 0; t->map.target->multi && n < t->n; n++)
-                        if (t->nets[n]->del && !t->nets[n]->lost)
+                        if (t->map.target->set ? t->nets[n]->tomb : t->nets[n]->del && !t->nets[n]->lost)
                                 tomb_list_add(&l, p->a->tombs, t->map.target->name, t->nets[n]->kb, t->nets[n]->klen,
                                               p->w->dot.hlc);
         }

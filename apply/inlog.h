@@ -51,6 +51,7 @@ struct log_item {
         char *what, *text; /* MARKER; owned */
         size_t bytes;
         bool no_start; /* reading cannot begin at it: it carries no seq, or a chunked group was not finished yet */
+        bool sets_done; /* own log: processed already for tables whose rule needs siblings, inside another group's transaction */
         bool replay;   /* the record at the stored position, read again for its vector only: it is applied already */
 };
 

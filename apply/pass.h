@@ -16,6 +16,7 @@ struct run {
         int64_t touched;
         bool locked;     /* goes the slow path */
         bool fast_tried; /* a guarded statement went before it */
+        void *arg;       /* of whoever gets its result */
 };
 
 /* One segment under way. */
@@ -27,6 +28,7 @@ struct pass {
         struct run *runs, **tail;
         struct loser *losers;
         size_t nlosers, cap_losers;
+        const struct map *taken; /* "schema.table\0key": only a placeholder of this transaction stands there; NULL: none */
 };
 
 /* write.c */
@@ -50,6 +52,8 @@ bool pass_needs_own_log(const struct pass *p, const struct fold_table *t, const 
 MUSTCHECK enum status pass_decide(struct pass *p, const struct fold_table *t, struct net *n, enum verdict *v, struct err *e);
 struct vector pass_seen_by(const struct work *w, const struct net *n);
 void pass_lose(struct pass *p, struct loser l);
+/* After pass_send_runs of locked rows: each was there. */
+MUSTCHECK enum status pass_check_touched(const struct pass *p, struct err *e);
 
 /* hold.c: puts of the segment that a tombstone kills. */
 struct tomb_hit {
@@ -57,6 +61,14 @@ struct tomb_hit {
         struct net *net;
         struct dot killer;
 };
+/* Which deletes of these keys are known. own_too: also those of the region whose group it is. */
+struct tomb_question {
+        const struct fold_table *table;
+        const struct net *net;
+        struct vector tombs;
+};
+MUSTCHECK enum status pass_ask_tombs(struct pass *p, struct tomb_question *q, size_t n, bool own_too, struct err *e);
+bool pass_tombs_perhaps(const struct pass *p, const struct fold_table *t, const struct net *n);
 MUSTCHECK enum status pass_find_killed(struct pass *p, struct tomb_hit **hits, size_t *n, struct err *e);
 MUSTCHECK enum status pass_hold_against_tombs(struct pass *p, struct err *e);
 MUSTCHECK enum status pass_leave_tombs(struct pass *p, struct err *e);

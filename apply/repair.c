@@ -1,7 +1,7 @@
 /* repair: what is read in the own log is held against what was applied meanwhile.  DESIGN 6.5.
  * A local delete meets a row that another region wrote concurrently and that was applied before the delete was read; a local insert or
  * update meets a tombstone that arrived while it was in flight. Idempotent: repeated after a restart. */
-#include "apply/pass.h"
+#include "apply/sets.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -16,8 +16,13 @@
 
 struct repair {
         struct applier *a;
+        struct arena *arena;
         bool open; /* the transaction is begun: something was found that must be written */
         const struct log_item *item;
+        /* in the middle of another group's transaction: only for tables whose rule needs siblings */
+        const struct pass *outer;
+        const struct map *taken;
+        bool wrote;
 };
 
 /* Only tables that several leaders write can need a repair. */
@@ -28,7 +33,7 @@ static enum status map_own(void *ctx, const struct relation *rel, struct mapping
         memset(out, 0, sizeof *out);
         if (!rel->nkeys || !topology_multi_writer(a->topo, rel->schema, rel->name))
                 return ST_OK;
-        enum status s = catalog_map(a->catalog, a->side, rel, a->me, &a->arena, out, e);
+        enum status s = catalog_map(a->catalog, a->side, rel, a->me, r->arena, out, e);
         if (s == ST_DATA) { /* dropped or changed since: there is no row to repair any more, a tombstone by name is enough */
                 log_event(LOG_INFO, "apply.own_log_table", "table=%s.%s\twhy=%s", rel->schema, rel->name, e->msg);
                 err_clear(e);
@@ -36,12 +41,13 @@ static enum status map_own(void *ctx, const struct relation *rel, struct mapping
                 out->applied = false;
                 return s;
         }
-        out->applied = s == ST_OK;
+        out->applied = s == ST_OK && (!r->outer || out->target->set);
         return s;
 }
 
-static enum status begin_repair(struct repair *r, struct err *e)
+static enum status begin_repair(void *ctx, struct err *e)
 {
+        struct repair *r = ctx;
         if (r->open)
                 return ST_OK;
         r->open = true;
@@ -87,6 +93,8 @@ static enum status repair_deletes(struct pass *p, struct repair *r, struct err *
         enum status s = ST_OK;
         for (uint32_t i = 0; i < p->seg->ntables && s == ST_OK; i++) {
                 const struct fold_table *t = &p->seg->tables[i];
+                if (t->map.target->set)
+                        continue; /* apply/setown.c */
                 struct net **dels = ARENA_ARRAY(p->arena, struct net *, t->n);
                 uint32_t n = 0;
                 for (uint32_t k = 0; k < t->n; k++)
@@ -167,13 +175,18 @@ static enum status own_tombs(struct pass *p, struct repair *r, struct err *e)
 
 static enum status repair_segment(struct work *w, struct repair *r, const struct segment *seg, struct err *e)
 {
-        struct pass p = {.w = w, .a = w->a, .arena = &w->a->arena, .seg = seg};
+        struct pass p = {.w = w, .a = w->a, .arena = r->arena, .seg = seg, .taken = r->taken};
         pass_clear_runs(&p);
-        enum status s = repair_deletes(&p, r, e);
-        if (s == ST_OK)
-                s = repair_puts(&p, r, e);
-        if (s == ST_OK && p.runs)
-                s = pass_send_runs(&p, false, e);
+        enum status s = ST_OK;
+        if (!r->outer) {
+                s = repair_deletes(&p, r, e);
+                if (s == ST_OK)
+                        s = repair_puts(&p, r, e);
+                if (s == ST_OK && p.runs)
+                        s = pass_send_runs(&p, false, e);
+        }
+        if (s == ST_OK && !r->item->sets_done)
+                s = own_sets(&p, begin_repair, r, &r->wrote, e);
         if (s == ST_OK)
                 s = own_tombs(&p, r, e);
         if (s == ST_OK && seg->truncate) {
@@ -182,15 +195,19 @@ static enum status repair_segment(struct work *w, struct repair *r, const struct
                         s = pass_truncate_own(&p, e);
         }
         if (s == ST_OK && p.nlosers)
-                s = losers_record(w->a, p.losers, p.nlosers, &w->a->regs, e);
+                s = losers_record(w, p.losers, p.nlosers, e);
         return s;
 }
 
-/* Nothing here can meet what was applied meanwhile: it deletes nothing, and no tombstone is there that could kill its rows. */
+/* Nothing here can meet what was applied meanwhile: it deletes nothing, and no tombstone is there that could kill its rows, nor siblings that
+ * they replace, nor contributions to be noted. */
 static bool quiet(const struct applier *a, const struct group *g)
 {
-        if (tombs_count(a->tombs))
+        if (tombs_count(a->tombs) || tombs_count(a->open))
                 return false;
+        for (uint32_t i = 0; i < g->nrels; i++)
+                if (rules_have_dots(a->topo, g->rels[i].schema, g->rels[i].name))
+                        return false;
         for (uint32_t i = 0; i < g->nchanges; i++) {
                 const struct change *c = &g->changes[i];
                 if (c->op != CHANGE_INSERT && (c->op != CHANGE_UPDATE || (c->old && !key_equal_rows(c->rel, c->old, c->row))))
@@ -207,12 +224,14 @@ static enum status repair_group(void *ctx, const struct group *g, struct err *e)
         if (quiet(r->a, g))
                 return ST_OK;
         if (r->item->kind == ITEM_BIG)
-                arena_reset(&r->a->arena); /* the chunk before this one is done with */
+                arena_reset(r->arena); /* the chunk before this one is done with */
         enum status s = work_fill(r->a, r->item, r->a->me, &w, e);
         w.guard.h_xid = 0;
         w.g = g;
+        if (r->outer)
+                w.stamp = r->outer->w->stamp;
         if (s == ST_OK)
-                s = fold_group(g, &r->a->arena, map_own, r, &seg, e);
+                s = fold_group(g, r->arena, map_own, r, &seg, e);
         for (; s == ST_OK && seg; seg = seg->next)
                 s = repair_segment(&w, r, seg, e);
         return s;
@@ -231,7 +250,7 @@ static enum status repair_item(struct repair *r, struct err *e)
         case ITEM_BIG: return inlog_reread(a->own_log, r->item->first_offset, r->item->offset, r->item->epoch, repair_group, r, e);
         case ITEM_GROUP: break;
         }
-        enum status s = wire_decode(r->item->msg.data, r->item->msg.len, &a->regs, &a->arena, &rec, e);
+        enum status s = wire_decode(r->item->msg.data, r->item->msg.len, &a->regs, r->arena, &rec, e);
         return s == ST_OK ? repair_group(r, &rec.u.group, e) : s;
 }
 
@@ -250,7 +269,7 @@ static void processed(struct applier *a, const struct log_item *i)
 
 enum status own_process(struct applier *a, bool *moved, struct err *e)
 {
-        struct repair r = {.a = a};
+        struct repair r = {.a = a, .arena = &a->arena};
         const struct log_item *last = NULL;
         size_t bytes = 0;
         unsigned n = 0;
@@ -294,4 +313,53 @@ enum status own_process(struct applier *a, bool *moved, struct err *e)
                         break;
         }
         return ST_OK;
+}
+
+/* ---- in the middle of another group's transaction ------------------------------------------------------------------------------------ */
+
+static void note_taken(struct pass *p, struct set_table *const *tables, size_t n, struct map *out)
+{
+        for (size_t i = 0; i < n; i++)
+                for (uint32_t k = 0; k < tables[i]->n; k++) {
+                        size_t len;
+                        if (!tables[i]->keys[k].taken)
+                                continue;
+                        const void *key = set_taken_key(p->arena, tables[i]->name, tables[i]->keys[k].net, &len);
+                        map_put(out, key, len, &tables[i]->keys[k]);
+                }
+}
+
+enum status own_process_sets(struct pass *p, struct set_table *const *tables, size_t n, bool *wrote, struct err *e)
+{
+        struct applier *a = p->a;
+        struct map taken;
+        struct repair r = {.a = a, .arena = &a->own_arena, .open = true, .outer = p, .taken = &taken};
+        enum status s = ST_OK;
+        if (!a->own_log || !inlog_head(a->own_log))
+                return ST_OK;
+        arena_reset(&a->own_arena);
+        map_init(&taken, 0);
+        note_taken(p, tables, n, &taken);
+        for (const struct log_item *i = a->sets_ahead ? a->sets_ahead->next : inlog_head(a->own_log); i && s == ST_OK; i = i->next) {
+                if (i->sets_done)
+                        continue;
+                r.item = i;
+                s = i->kind == ITEM_BIG ? err_set(e, ST_RETRY, "a large transaction waits in the own log") : repair_item(&r, e);
+                if (s == ST_OK)
+                        a->sets_ahead = i;
+        }
+        map_release(&taken);
+        *wrote = r.wrote;
+        return s;
+}
+
+void own_sets_done(struct applier *a, bool committed)
+{
+        struct log_item *i = a->sets_ahead && a->own_log ? inlog_head(a->own_log) : NULL;
+        for (; i && committed; i = i->next) {
+                i->sets_done = true;
+                if (i == a->sets_ahead)
+                        break;
+        }
+        a->sets_ahead = NULL;
 }

@@ -139,6 +139,7 @@ enum status pass_decide(struct pass *p, const struct fold_table *t, struct net *
         case STANDING_WON_ALREADY:
                 l.winner_known = false;
                 l.winner.region = p->a->me;
+                l.stands = st->image;
                 *v = VERDICT_KEEP_MINE;
                 pass_lose(p, l);
                 return ST_OK;
@@ -155,6 +156,7 @@ enum status pass_decide(struct pass *p, const struct fold_table *t, struct net *
         case VERDICT_OVERWRITE: break;
         case VERDICT_KEEP_MINE:
                 l.winner = dot;
+                l.stands = st->image;
                 pass_lose(p, l);
                 break;
         case VERDICT_TAKE_THEIRS:
@@ -223,7 +225,7 @@ static enum status settle(struct pass *p, const struct fold_table *t, struct net
         return ST_OK;
 }
 
-static enum status check_touched(const struct pass *p, struct err *e)
+enum status pass_check_touched(const struct pass *p, struct err *e)
 {
         for (const struct run *r = p->runs; r; r = r->next)
                 if (r->touched != (int64_t)r->n)
@@ -250,5 +252,5 @@ enum status pass_slow(struct pass *p, struct err *e)
                         s = settle(p, r->table, r->nets[n], r->fast_tried, e);
         if (s == ST_OK)
                 s = pass_send_runs(p, false, e);
-        return s == ST_OK ? check_touched(p, e) : s;
+        return s == ST_OK ? pass_check_touched(p, e) : s;
 }

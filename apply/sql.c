@@ -166,6 +166,10 @@ static void put_insert(struct builder *w)
         put_unnest(w, false);
         if (w->b->kind == SQL_INSERT)
                 return;
+        if (w->b->kind == SQL_PUT_ABSENT && w->t->set && w->t->unique_extra) { /* it may only be taken, not written: apply/sets.c */
+                buf_put_str(&w->sql, " ON CONFLICT DO NOTHING");
+                return;
+        }
         buf_put_str(&w->sql, " ON CONFLICT (");
         for (uint16_t k = 0; k < w->t->nkeys; k++)
                 buf_printf(&w->sql, "%s%s", k ? ", " : "", w->t->cols[w->t->keys[k]].ident);
@@ -204,9 +208,20 @@ static void put_sets(struct builder *w, bool excluded)
         " COALESCE(pg_catalog.age(t.xmin) > pg_catalog.age($%u) OR pg_catalog.age(t.xmin) < 0"                                                 \
         " AND (SELECT c.timestamp IS NULL FROM pg_catalog.pg_xact_commit_timestamp_origin(t.xmin) AS c), false)"
 
+/* Of a rule with siblings: the columns of a version, each as PostgreSQL prints it; else the row as JSON. */
+static void put_image(struct buf *sql, const struct target *t)
+{
+        if (!t->set)
+                buf_put_str(sql, t->multi ? ", pg_catalog.to_jsonb(t)" : ", NULL");
+        for (uint16_t i = 0; t->set && i < t->ncols; i++)
+                if (!t->cols[i].generated)
+                        buf_printf(sql, ", t.%s", t->cols[i].ident);
+}
+
 static void put_lock(struct builder *w)
 {
-        buf_printf(&w->sql, "SELECT s.n, " LOCK_COLUMNS ", %s", w->nsrc + 1u, w->t->multi ? "pg_catalog.to_jsonb(t)" : "NULL");
+        buf_printf(&w->sql, "SELECT s.n, " LOCK_COLUMNS, w->nsrc + 1u);
+        put_image(&w->sql, w->t);
         put_unnest(w, true);
         buf_printf(&w->sql, " JOIN %s AS t ON ", w->t->qualified);
         put_key_match(w);
@@ -400,8 +415,8 @@ enum status sql_send(struct session *s, const struct sql_origins *o, const struc
         return rc;
 }
 
-enum status sql_send_truncate(struct session *s, const struct sql_origins *o, const char *qualified, const struct sql_guard *g,
-                              on_result *fn, void *arg, struct err *e)
+enum status sql_send_truncate(struct session *s, const struct sql_origins *o, const struct target *t, const char *qualified,
+                              const struct sql_guard *g, on_result *fn, void *arg, struct err *e)
 {
         struct builder w = {.nsrc = 0};
         struct guard_room room = {.xid = {{0}}};
@@ -412,81 +427,28 @@ enum status sql_send_truncate(struct session *s, const struct sql_origins *o, co
                 buf_put_str(&w.sql, " WHERE ");
                 put_guard(&w, o);
         }
+        if (g && t->set) { /* an open row's xmin is not its version */
+                buf_put_str(&w.sql, " AND NOT EXISTS (SELECT FROM pangea.sibling b WHERE b.row_xid = t.xmin::text::pg_catalog.int8 AND b.rel = ");
+                pg_literal(&w.sql, t->name);
+                buf_put_str(&w.sql, ")");
+        }
         enum status rc = session_query(s, buf_cstr(&w.sql), g ? guard_params(p, &room, g, o) : 0, p, fn, arg, e);
         buf_release(&w.sql);
         return rc;
 }
 
-enum status sql_send_lock_all(struct session *s, const char *qualified, const struct sql_guard *g, on_result *fn, void *arg,
-                              struct err *e)
+enum status sql_send_lock_all(struct session *s, const struct target *t, const char *qualified, const struct sql_guard *g,
+                              on_result *fn, void *arg, struct err *e)
 {
         struct buf sql;
         uint8_t room[4];
         buf_init(&sql, 0);
-        buf_printf(&sql,
-                   "SELECT 0, " LOCK_COLUMNS ", pg_catalog.to_jsonb(t), t.tableoid, t.ctid FROM %s AS t FOR NO KEY UPDATE OF t", 1u,
-                   qualified);
+        buf_printf(&sql, "SELECT 0, " LOCK_COLUMNS, 1u);
+        put_image(&sql, t);
+        buf_printf(&sql, ", t.tableoid, t.ctid FROM %s AS t FOR NO KEY UPDATE OF t", qualified);
         struct pg_param p = xid_or_null(room, g->stable_xid);
         enum status rc = session_query(s, buf_cstr(&sql), 1, &p, fn, arg, e);
         buf_release(&sql);
-        return rc;
-}
-
-/* ---- tables without a key --------------------------------------------------------------------------------------------------------- */
-
-static struct pg_param text_param(const struct value *v, enum binary_type type, struct buf *room)
-{
-        struct pg_param p = {.data = NULL, .type = OID_TEXT, .binary = true};
-        if (v->kind == VALUE_NULL || v->kind == VALUE_UNSENT)
-                return p;
-        p.data = v->data;
-        p.len = (int)v->len;
-        if (v->kind == VALUE_BINARY && binary_to_text(type, v->data, v->len, room)) {
-                p.data = room->data;
-                p.len = (int)room->len;
-        }
-        return p;
-}
-
-enum status sql_send_keyless(struct session *s, const struct mapping *m, const struct change *c, on_result *fn, void *arg,
-                             struct err *e)
-{
-        const struct relation *rel = c->rel;
-        const struct target *t = m->target;
-        bool update = c->op == CHANGE_UPDATE;
-        struct buf sql, *rooms = mem_zalloc(sizeof *rooms * 2u * (rel->ncols + 1u));
-        struct pg_param *p = mem_zalloc(sizeof *p * 2u * (rel->ncols + 1u));
-        int n = 0;
-        buf_init(&sql, 0);
-        buf_printf(&sql, update ? "UPDATE %s AS t SET " : "DELETE FROM %s AS t", t->qualified);
-        for (int half = !update; half < 2; half++) { /* 0: the new row, 1: the old one */
-                const struct value *row = half ? c->old : c->row;
-                if (half)
-                        buf_printf(&sql, " WHERE (t.tableoid, t.ctid) = (SELECT x.tableoid, x.ctid FROM %s AS x WHERE ",
-                                   t->qualified);
-                bool any = false;
-                for (uint16_t i = 0; i < rel->ncols; i++) {
-                        if (m->to[i] < 0 || row[i].kind == VALUE_UNSENT)
-                                continue;
-                        const struct target_column *col = &t->cols[m->to[i]];
-                        buf_init(&rooms[n], 0);
-                        p[n] = text_param(&row[i], binary_type_of(rel->cols[i].type), &rooms[n]);
-                        n++;
-                        if (half)
-                                buf_printf(&sql, "%sx.%s::pg_catalog.text IS NOT DISTINCT FROM $%d::%s::pg_catalog.text",
-                                           any ? " AND " : "", col->ident, n, col->type);
-                        else
-                                buf_printf(&sql, "%s%s = $%d::%s", any ? ", " : "", col->ident, n, col->type);
-                        any = true;
-                }
-        }
-        buf_put_str(&sql, " LIMIT 1 FOR UPDATE)");
-        enum status rc = session_query(s, buf_cstr(&sql), n, p, fn, arg, e);
-        for (int i = 0; i < n; i++)
-                buf_release(&rooms[i]);
-        buf_release(&sql);
-        free(rooms);
-        free(p);
         return rc;
 }
 

@@ -40,7 +40,7 @@ struct sql_guard {
 };
 
 /* Columns of the locked rows, in order. */
-enum lock_column { LOCK_N, LOCK_XMIN, LOCK_TS_US, LOCK_ORIGIN, LOCK_MINE, LOCK_OLD, LOCK_IMAGE };
+enum lock_column { LOCK_N, LOCK_XMIN, LOCK_TS_US, LOCK_ORIGIN, LOCK_MINE, LOCK_OLD, LOCK_IMAGE /* of a rule with siblings: the columns of a version, in order */ };
 
 struct sql_batch {
         enum sql_kind kind;
@@ -57,11 +57,11 @@ MUSTCHECK enum status sql_send(struct session *s, const struct sql_origins *o, c
 struct stmt *target_stmt(struct target *t, const void *shape, size_t len);
 /* The statements of a TRUNCATE: delete what the guard lets through; lock the rest (columns of enum lock_column, then tableoid and ctid);
  * qualified is the table or the leaf. They are sent without being prepared. */
-MUSTCHECK enum status sql_send_truncate(struct session *s, const struct sql_origins *o, const char *qualified,
-                                        const struct sql_guard *g, on_result *fn, void *arg, struct err *e);
-MUSTCHECK enum status sql_send_lock_all(struct session *s, const char *qualified, const struct sql_guard *g, on_result *fn,
-                                        void *arg, struct err *e);
-/* One update or delete of a table without a key: the first row that equals the old one. */
+MUSTCHECK enum status sql_send_truncate(struct session *s, const struct sql_origins *o, const struct target *t,
+                                        const char *qualified, const struct sql_guard *g, on_result *fn, void *arg, struct err *e);
+MUSTCHECK enum status sql_send_lock_all(struct session *s, const struct target *t, const char *qualified, const struct sql_guard *g,
+                                        on_result *fn, void *arg, struct err *e);
+/* keyless.c. One update or delete of a table without a key: the first row that equals the old one. */
 MUSTCHECK enum status sql_send_keyless(struct session *s, const struct mapping *m, const struct change *c, on_result *fn, void *arg,
                                        struct err *e);
 /* Do two rows carry the same columns (none of them unsent in one only)? */

@@ -139,7 +139,7 @@ static enum status forget_tombs(struct applier *a, int64_t *removed, struct err 
         return s;
 }
 
-static enum status save(struct applier *a, bool position, int64_t *removed, struct err *e)
+static enum status save(struct applier *a, bool position, int64_t *removed, int64_t *closed, struct err *e)
 {
         uint8_t room[8];
         enum status s = begin_as(a, a->me, a->own_stable.lsn, a->own_stable.hlc, e);
@@ -153,6 +153,8 @@ static enum status save(struct applier *a, bool position, int64_t *removed, stru
         }
         if (s == ST_OK && tombs_count(a->tombs))
                 s = forget_tombs(a, removed, e);
+        if (s == ST_OK)
+                s = siblings_forget(a, closed, e);
         if (s == ST_OK)
                 s = session_query(a->db, "COMMIT", 0, NULL, NULL, NULL, e);
         if (s == ST_OK)
@@ -168,7 +170,7 @@ static enum status save(struct applier *a, bool position, int64_t *removed, stru
 
 enum status stability_turn(struct applier *a, struct err *e)
 {
-        int64_t removed = 0;
+        int64_t removed = 0, closed = 0;
         struct vector before = a->stable;
         acks_read(a);
         stable_vector(a->seen, a->leaders, &a->stable);
@@ -178,10 +180,13 @@ enum status stability_turn(struct applier *a, struct err *e)
         bool moved = !a->follower && move_own_position(a);
         ownlog_forget(a->own, a->own_stable.hlc);
         bool grown = memcmp(&before, &a->stable, sizeof before) != 0;
-        if (!moved && !(grown && tombs_count(a->tombs)) && a->stable_xid.v < a->stable_xid_saved.v + 10000)
+        bool held = tombs_count(a->tombs) || tombs_count(a->open) || a->has_dots;
+        if (!moved && !(grown && held) && a->stable_xid.v < a->stable_xid_saved.v + 10000)
                 return ST_OK;
-        enum status s = save(a, moved, &removed, e);
+        enum status s = save(a, moved, &removed, &closed, e);
         if (s == ST_OK && removed && tombs_removed(a->tombs, (uint64_t)removed))
-                s = tombs_load(a->tombs, a->side, e);
+                s = tombs_load(a->tombs, a->side, "pangea.tombstone", e);
+        if (s == ST_OK && tombs_removed(a->open, (uint64_t)closed) && tombs_count(a->open))
+                s = siblings_load_open(a, e);
         return s;
 }

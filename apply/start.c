@@ -236,7 +236,9 @@ enum status apply_start(struct applier *a, struct err *e)
         if (s == ST_OK)
                 s = read_positions(a, at, e);
         if (s == ST_OK)
-                s = tombs_load(a->tombs, a->side, e);
+                s = tombs_load(a->tombs, a->side, "pangea.tombstone", e);
+        if (s == ST_OK)
+                s = siblings_load_open(a, e);
         if (s != ST_OK)
                 return s;
         a->at_start = a->applied;
@@ -283,6 +285,7 @@ void apply_forget(struct applier *a)
                 pg_close(a->side);
         a->side = NULL;
         a->session_origin = REGION_NONE;
+        a->sets_ahead = NULL;
         a->nown_marks = a->npending = 0;
         memset(a->fixed, 0, sizeof *a->fixed * FIXED_COUNT);
         memset(&a->applied, 0, sizeof a->applied);

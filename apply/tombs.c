@@ -69,13 +69,12 @@ static uint8_t nibble(char c)
         return (uint8_t)(c <= '9' ? c - '0' : c - 'a' + 10);
 }
 
-enum status tombs_load(struct tombs *t, struct pg *side, struct err *e)
+enum status tombs_load(struct tombs *t, struct pg *side, const char *table, struct err *e)
 {
         struct pgres *r = NULL;
         memset(t->bits, 0, BITS / 8);
         t->count = t->removed = 0;
-        enum status s =
-                pg_exec(side, "BEGIN; DECLARE tombs CURSOR FOR SELECT rel, encode(key, 'hex') FROM pangea.tombstone", NULL, e);
+        enum status s = pg_execf(side, NULL, e, "BEGIN; DECLARE tombs CURSOR FOR SELECT rel, encode(key, 'hex') FROM %s", table);
         while (s == ST_OK) {
                 s = pg_exec(side, "FETCH 10000 FROM tombs", &r, e);
                 int n = s == ST_OK ? pgres_rows(r) : 0;

@@ -7,11 +7,11 @@
 #include "apply/session.h"
 #include "change/vector.h"
 
-struct tombs;
+struct tombs; /* also the filter of pangea.sibling */
 struct tombs *tombs_new(void);
 void tombs_free(struct tombs *t);
-/* Reads every key once (a new session). side: a connection outside the pipeline. */
-MUSTCHECK enum status tombs_load(struct tombs *t, struct pg *side, struct err *e);
+/* Reads every key of the table (rel, key) once (a new session). side: a connection outside the pipeline. */
+MUSTCHECK enum status tombs_load(struct tombs *t, struct pg *side, const char *table, struct err *e);
 bool tombs_perhaps(const struct tombs *t, const char *rel, const uint8_t *key, uint32_t len);
 void tombs_add(struct tombs *t, const char *rel, const uint8_t *key, uint32_t len);
 uint64_t tombs_count(const struct tombs *t); /* an estimate, above the truth */

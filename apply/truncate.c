@@ -1,5 +1,5 @@
 /* truncate: what is done to a whole table, and to rows of tables without a key. */
-#include "apply/pass.h"
+#include "apply/sets.h"
 
 #include <string.h>
 
@@ -64,26 +64,47 @@ static enum status settle_rest(struct pass *p, const char *qualified, const stru
         return s;
 }
 
+static enum status tomb_of_table(struct pass *p, const char *name, region_id region, struct err *e)
+{
+        struct applier *a = p->a;
+        struct tomb_list l;
+        tomb_list_init(&l);
+        tomb_list_add(&l, a->tombs, name, "", 0, p->w->dot.hlc);
+        enum status s = tomb_list_send(&l, a->db, &a->fixed[FIXED_TOMB_PUT], regset_name(&a->regs, region), e);
+        tomb_list_release(&l);
+        return s;
+}
+
+/* The rows that the guard kept, or that are open, each as a delete of its key. */
+static enum status truncate_set(struct pass *p, const char *name, const char *qualified, struct err *e)
+{
+        struct set_table *t;
+        enum status s = set_lock_all(p, qualified, p->seg->truncate->tx, &t, e);
+        if (s == ST_OK && t->n)
+                s = pass_set_tables(p, &t, 1, e);
+        if (s == ST_OK && t->set->dots)
+                s = siblings_truncated(p, t->name, e);
+        return s == ST_OK ? tomb_of_table(p, name, p->w->dot.region, e) : s;
+}
+
 /* TRUNCATE of a table that several leaders write: a delete of every key, by the rule, and a tombstone of the whole table. */
 static enum status truncate_multi(struct pass *p, const char *name, const char *qualified, struct err *e)
 {
         struct applier *a = p->a;
         struct rest rest = {.n = 0};
-        struct tomb_list l;
-        enum status s = sql_send_truncate(a->db, &a->origins, qualified, &p->w->guard, NULL, NULL, e);
+        const struct target *t = p->seg->map.target;
+        enum status s = sql_send_truncate(a->db, &a->origins, t, qualified, &p->w->guard, NULL, NULL, e);
+        if (t->set)
+                return s == ST_OK ? truncate_set(p, name, qualified, e) : s;
         if (s == ST_OK)
-                s = sql_send_lock_all(a->db, qualified, &p->w->guard, on_rest, &rest, e);
+                s = sql_send_lock_all(a->db, t, qualified, &p->w->guard, on_rest, &rest, e);
         if (s == ST_OK)
                 s = session_sync(a->db, p, e);
         if (s == ST_OK && rest.n)
                 s = settle_rest(p, qualified, &rest, e);
         if (s != ST_OK)
                 return s;
-        tomb_list_init(&l);
-        tomb_list_add(&l, a->tombs, name, "", 0, p->w->dot.hlc);
-        s = tomb_list_send(&l, a->db, &a->fixed[FIXED_TOMB_PUT], regset_name(&a->regs, p->w->dot.region), e);
-        tomb_list_release(&l);
-        return s;
+        return tomb_of_table(p, name, p->w->dot.region, e);
 }
 
 enum status pass_truncate_own(struct pass *p, struct err *e)
@@ -93,15 +114,19 @@ enum status pass_truncate_own(struct pass *p, struct err *e)
         const struct target *t = p->seg->map.target;
         const char *leaf = pass_leaf_name(p->arena, rel);
         struct rest rest = {.n = 0}, remote = {.n = 0};
-        struct tomb_list l;
         struct buf q;
         buf_init(&q, 0);
         pg_qualified(&q, leaf ? rel->leaf_schema : t->schema, leaf ? rel->leaf_name : t->table);
+        if (t->set) { /* what stands was put with the TRUNCATE known: apply/setown.c */
+                buf_release(&q);
+                enum status done = t->set->dots ? siblings_truncated(p, t->name, e) : ST_OK;
+                return done == ST_OK ? tomb_of_table(p, leaf ? leaf : t->name, a->me, e) : done;
+        }
         struct target *here = NULL; /* a leaf may have been dropped since */
         enum status s = catalog_target(a->catalog, a->side, leaf ? rel->leaf_schema : t->schema, leaf ? rel->leaf_name : t->table,
                                        &here, e);
         if (s == ST_OK && here)
-                s = sql_send_lock_all(a->db, buf_cstr(&q), &p->w->guard, on_rest, &rest, e);
+                s = sql_send_lock_all(a->db, t, buf_cstr(&q), &p->w->guard, on_rest, &rest, e);
         if (s == ST_OK)
                 s = session_sync(a->db, p, e);
         remote = rest;
@@ -121,10 +146,7 @@ enum status pass_truncate_own(struct pass *p, struct err *e)
         buf_release(&q);
         if (s != ST_OK)
                 return s;
-        tomb_list_init(&l);
-        tomb_list_add(&l, a->tombs, leaf ? leaf : t->name, "", 0, p->w->dot.hlc);
-        s = tomb_list_send(&l, a->db, &a->fixed[FIXED_TOMB_PUT], regset_name(&a->regs, a->me), e);
-        tomb_list_release(&l);
+        s = tomb_of_table(p, leaf ? leaf : t->name, a->me, e);
         return s == ST_OK ? session_sync(a->db, p, e) : s;
 }
 
@@ -140,7 +162,7 @@ enum status pass_truncate(struct pass *p, struct err *e)
         if (t->multi)
                 s = truncate_multi(p, leaf ? leaf : t->name, buf_cstr(&q), e);
         else
-                s = sql_send_truncate(p->a->db, &p->a->origins, buf_cstr(&q), NULL, NULL, NULL, e);
+                s = sql_send_truncate(p->a->db, &p->a->origins, t, buf_cstr(&q), NULL, NULL, NULL, e);
         if (s == ST_OK)
                 s = session_sync(p->a->db, p, e);
         buf_release(&q);

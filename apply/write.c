@@ -5,8 +5,10 @@
  *   lock            the rows that were not touched, locked in key order, with what their xmin says
  *   own log         is read to the insert position when a locked row was written locally (at most 50 ms: the locks are held)
  *   decide          dominated, or concurrent: last write wins, the loser is recorded
- *   write           without a guard: the rows are locked */
-#include "apply/pass.h"
+ *   write           without a guard: the rows are locked
+ *
+ * Tables whose rule needs the siblings: apply/sets.c. */
+#include "apply/sets.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -93,6 +95,8 @@ static enum sql_kind fast_kind(const struct fold_table *t, const struct net *n)
                 return SQL_INSERT;
         if (n->del)
                 return SQL_DELETE;
+        if (t->map.target->set)
+                return SQL_UPDATE;
         return n->fresh ? SQL_UPSERT : SQL_UPDATE;
 }
 
@@ -111,10 +115,13 @@ static enum status fast(struct pass *p, struct err *e)
                 const struct fold_table *t = &p->seg->tables[i];
                 for (uint32_t n = 0; n < t->n; n++) {
                         struct net *net = t->nets[n];
+                        bool first = lock_first(p, t);
                         p->w->rows++;
                         p->w->ops[net->del ? METER_DELETE : net->is_insert ? METER_INSERT : METER_UPDATE]++;
-                        if (!net->settled)
-                                pass_place(p, t, net, lock_first(p, t) ? SQL_LOCK : fast_kind(t, net));
+                        if (net->settled || (t->map.target->set && (first || !set_takes_fast_path(p, t, net))))
+                                continue; /* the second: pass_sets */
+                        net->fast_tried = !first;
+                        pass_place(p, t, net, first ? SQL_LOCK : fast_kind(t, net));
                 }
         }
         enum status s = pass_send_runs(p, true, e);
@@ -122,8 +129,12 @@ static enum status fast(struct pass *p, struct err *e)
                 r->fast_tried = r->kind != SQL_LOCK;
                 r->locked = r->kind == SQL_LOCK ||
                             (r->touched < (int64_t)r->n && !(r->kind == SQL_UPSERT && !r->table->map.target->multi));
-                for (uint32_t n = 0; !r->locked && n < r->n; n++)
+                bool set = r->table->map.target->set != NULL;
+                for (uint32_t n = 0; !r->locked && n < r->n; n++) {
                         r->nets[n]->settled = true;
+                        r->nets[n]->tomb = set && r->nets[n]->del;
+                }
+                r->locked &= !set; /* pass_sets looks at them */
         }
         return s;
 }
@@ -139,6 +150,8 @@ static enum status write_segment(struct work *w, const struct segment *seg, stru
         if (s == ST_OK)
                 s = pass_slow(&p, e);
         if (s == ST_OK)
+                s = pass_sets(&p, e);
+        if (s == ST_OK)
                 s = pass_leave_tombs(&p, e);
         w->ops[METER_TRUNCATE] += seg->truncate != NULL;
         if (seg->keyless)
@@ -148,7 +161,7 @@ static enum status write_segment(struct work *w, const struct segment *seg, stru
         if (s == ST_OK && seg->keyless)
                 s = pass_keyless(&p, e);
         if (s == ST_OK && p.nlosers)
-                s = losers_record(w->a, p.losers, p.nlosers, &w->a->regs, e);
+                s = losers_record(w, p.losers, p.nlosers, e);
         return s;
 }
 
