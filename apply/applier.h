@@ -11,6 +11,7 @@
 #include "apply/mirror.h"
 #include "apply/ownlog.h"
 #include "apply/rulebooks.h"
+#include "apply/rules.h"
 #include "apply/sql.h"
 #include "apply/tombs.h"
 #include "conflict/lww.h"
@@ -24,7 +25,7 @@ struct loser {
         bool winner_known; /* else a local version that has no HLC yet */
         struct dot winner;
         enum conflict_kind kind;
-        const char *image; /* JSON of the local row that lost; NULL: the incoming one lost (its row, or a delete) */
+        const char *image;  /* JSON of the local row that lost; NULL: the incoming one lost (its row, or a delete) */
         const char *stands; /* JSON of the local row that stands; NULL: see stands_text */
         /* of rules with siblings */
         const char *rule;        /* NULL: last write wins */
@@ -79,6 +80,7 @@ struct applier {
         struct pg *side; /* commits flush messages, reads the catalog, writes status */
         struct catalog *catalog;
         struct rulebooks *books;
+        struct rules_known rules; /* books and stable, for the catalog */
         struct sql_origins origins;
         region_id session_origin;        /* REGION_NONE: none set up */
         bool origin_sure;                /* a sync has confirmed it since it was sent */
@@ -86,8 +88,8 @@ struct applier {
         struct ownlog *own;
         struct inlog *own_log;
         struct tombs *tombs;
-        struct tombs *open; /* keys in pangea.sibling: they do not take the fast path */
-        bool has_dots;      /* pangea.column_dot may hold something */
+        struct tombs *open;              /* keys in pangea.sibling: they do not take the fast path */
+        bool has_dots;                   /* pangea.column_dot may hold something */
         struct vector applied;           /* what this region has applied; own component: what is processed of the own log */
         struct vector seen[MAX_REGIONS]; /* vector of each log at the position applied (own: processed) */
         struct vector stable;
@@ -104,14 +106,14 @@ struct applier {
         struct own_mark *own_marks;     /* processed records, oldest first: candidates for own_stable */
         size_t nown_marks, cap_own_marks;
         const struct log_item *sets_ahead; /* the last that the open transaction processed before its turn (own_process_sets) */
-        unsigned own_tries; /* of the records at the head of the own log, that the database refused */
+        unsigned own_tries;                /* of the records at the head of the own log, that the database refused */
 
         struct follower *follow;                   /* of a follower's own log */
         struct kafka_reader *ack_log[MAX_REGIONS]; /* of the followers, read by a leader */
         struct vector acked[MAX_REGIONS];
-        struct arena arena; /* of the group under way */
+        struct arena arena;     /* of the group under way */
         struct arena own_arena; /* of own groups that are processed in the middle of another one's transaction */
-        struct stmt *fixed; /* prepared statements that belong to no table (enum fixed_stmt) */
+        struct stmt *fixed;     /* prepared statements that belong to no table (enum fixed_stmt) */
 };
 
 enum fixed_stmt {
@@ -141,7 +143,8 @@ struct work {
         const struct log_item *item;
         const struct group *g; /* the chunk under way */
         struct dot dot;
-        struct dot stamp; /* what the transaction's rows bear: dot, but for own groups that are processed in another one's transaction */
+        struct dot
+                stamp; /* what the transaction's rows bear: dot, but for own groups that are processed in another one's transaction */
         struct sql_guard guard;
         uint64_t rows, conflicts;
         uint64_t ops[METER_OPS]; /* the rows by operation */

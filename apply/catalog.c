@@ -10,7 +10,8 @@
 struct catalog {
         const struct topology *topo;
         region_id me;
-        struct map targets; /* "schema\0table" -> struct target */
+        const struct rules_known *known; /* NULL: none */
+        struct map targets;              /* "schema\0table" -> struct target */
 };
 
 struct catalog *catalog_new(const struct topology *t, region_id me)
@@ -20,6 +21,12 @@ struct catalog *catalog_new(const struct topology *t, region_id me)
         c->me = me;
         map_init(&c->targets, 0);
         return c;
+}
+
+void catalog_set_rules(struct catalog *c, const struct rules_known *known)
+{
+        c->known = known;
+        catalog_forget(c);
 }
 
 static void target_free(struct target *t)
@@ -216,8 +223,8 @@ static enum status load(struct catalog *c, struct pg *db, const char *schema, co
         s = read_columns(t, db, &oid, &attnums, &bytewise, e);
         if (s == ST_OK)
                 s = read_key(t, db, &oid, attnums, e);
-        if (s == ST_OK)
-                s = rules_bind(&t->set, c->topo, t, bytewise, e);
+        if (s == ST_OK && c->known)
+                s = rules_bind(&t->set, c->known, c->topo, t, bytewise, e);
         free(attnums);
         free(bytewise);
         if (s != ST_OK) {

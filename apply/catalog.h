@@ -51,6 +51,9 @@ struct mapping {
 struct catalog;
 struct catalog *catalog_new(const struct topology *t, region_id me);
 void catalog_free(struct catalog *c);
+/* Which rules of conflict tables are bound to, from their next loading on. Borrowed. */
+struct rules_known;
+void catalog_set_rules(struct catalog *c, const struct rules_known *known);
 void catalog_set_topology(struct catalog *c, const struct topology *t);
 /* Forgets all tables and their statements (which the caller deallocates, or whose session is gone). */
 void catalog_forget(struct catalog *c);

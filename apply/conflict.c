@@ -87,7 +87,8 @@ static void add_circumstances(struct columns *c, struct buf *json, const struct 
         buf_put_u8(json, ']');
         array_add(&c->involved, json->data, json->len);
         buf_reset(json);
-        buf_printf(json, "{\"region\": \"%s\", \"xids\": [%" PRIu64 "]}", regset_name(regs, w->dot.region), w->g->txs[l->net->tx].xid.v);
+        buf_printf(json, "{\"region\": \"%s\", \"xids\": [%" PRIu64 "]}", regset_name(regs, w->dot.region),
+                   w->g->txs[l->net->tx].xid.v);
         array_add(&c->xids, json->data, json->len);
 }
 

@@ -35,7 +35,7 @@ struct net {
         const struct value *old; /* of a delete under a full relation: the row that was deleted; else NULL */
         /* full relations: the row before the group's first change of it; NULL when it was inserted since. For rules that need it. */
         const struct value *before;
-        const uint8_t *kb;       /* canonical key bytes */
+        const uint8_t *kb; /* canonical key bytes */
         uint32_t klen;
         uint64_t hash;
         /* what the last delete found, to take it back when the row only moved to another partition */

@@ -47,12 +47,12 @@ struct log_item {
         } * txs;        /* for the index of local versions; owned */
         fullxid_t xmin; /* PROGRESS */
         lsn_t xmin_lsn;
-        int64_t wall_us; /* PROGRESS, EPOCH: the region's clock */
+        int64_t wall_us;   /* PROGRESS, EPOCH: the region's clock */
         char *what, *text; /* MARKER; owned */
         size_t bytes;
-        bool no_start; /* reading cannot begin at it: it carries no seq, or a chunked group was not finished yet */
+        bool no_start;  /* reading cannot begin at it: it carries no seq, or a chunked group was not finished yet */
         bool sets_done; /* own log: processed already for tables whose rule needs siblings, inside another group's transaction */
-        bool replay;   /* the record at the stored position, read again for its vector only: it is applied already */
+        bool replay;    /* the record at the stored position, read again for its vector only: it is applied already */
 };
 
 struct inlog;

@@ -206,7 +206,7 @@ static bool quiet(const struct applier *a, const struct group *g)
         if (tombs_count(a->tombs) || tombs_count(a->open))
                 return false;
         for (uint32_t i = 0; i < g->nrels; i++)
-                if (rules_have_dots(a->topo, g->rels[i].schema, g->rels[i].name))
+                if (rules_have_dots(a->books, &a->topo->names, g->rels[i].schema, g->rels[i].name))
                         return false;
         for (uint32_t i = 0; i < g->nchanges; i++) {
                 const struct change *c = &g->changes[i];
@@ -340,11 +340,13 @@ enum status own_process_sets(struct pass *p, struct set_table *const *tables, si
         arena_reset(&a->own_arena);
         map_init(&taken, 0);
         note_taken(p, tables, n, &taken);
-        for (const struct log_item *i = a->sets_ahead ? a->sets_ahead->next : inlog_head(a->own_log); i && s == ST_OK; i = i->next) {
+        for (const struct log_item *i = a->sets_ahead ? a->sets_ahead->next : inlog_head(a->own_log); i && s == ST_OK;
+             i = i->next) {
                 if (i->sets_done)
                         continue;
                 r.item = i;
-                s = i->kind == ITEM_BIG ? err_set(e, ST_RETRY, "a large transaction waits in the own log") : repair_item(&r, e);
+                s = i->kind == ITEM_BIG || i->kind == ITEM_MARKER ? err_set(e, ST_RETRY, "the own log must be processed first")
+                                                                  : repair_item(&r, e);
                 if (s == ST_OK)
                         a->sets_ahead = i;
         }

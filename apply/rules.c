@@ -7,10 +7,12 @@
 
 #define COLUMNS_MAX 800 /* a sibling is read as two values a column, and PostgreSQL has 1664 in a result */
 
-static bool is_set_rule(const struct rule_spec *s)
-{
-        return s->row == RULE_MANUAL || rule_spec_needs_full(s);
-}
+struct bound_rule {
+        struct bound_rule *next;
+        const struct rulebook_at *book;
+        struct rule rule;
+        const char *name;
+};
 
 static bool spec_has_dots(const struct rule_spec *s)
 {
@@ -22,9 +24,22 @@ static bool spec_has_dots(const struct rule_spec *s)
         return false;
 }
 
-bool rules_have_dots(const struct topology *topo, const char *schema, const char *name)
+/* The newest generation of all logs; of equal ones that of the greatest region's name. */
+static const struct rulebook_at *newest(const struct rulebooks *books, const struct regset *regs)
 {
-        return topology_multi_writer(topo, schema, name) && spec_has_dots(topology_rule(topo, schema, name));
+        const struct rulebook_at *best = NULL;
+        for (unsigned r = 0; r < regs->n; r++) {
+                const struct rulebook_at *b = rulebooks_newest(books, (region_id){(uint8_t)r});
+                if (!best || b->generation > best->generation ||
+                    (b->generation == best->generation && strcmp(regs->name[b->from.i], regs->name[best->from.i]) > 0))
+                        best = b;
+        }
+        return best;
+}
+
+bool rules_have_dots(const struct rulebooks *books, const struct regset *regs, const char *schema, const char *name)
+{
+        return spec_has_dots(rulebook_rule(&newest(books, regs)->book, schema, name));
 }
 
 static const char *name_of(const struct rule_spec *s, struct arena *arena)
@@ -37,7 +52,7 @@ static const char *name_of(const struct rule_spec *s, struct arena *arena)
 }
 
 /* The table here as a relation, and its columns as the rule wants to know them. */
-static struct rule_table_column *lay_out(struct set_rule *s, struct target *t, const bool *bytewise)
+static void lay_out(struct set_rule *s, struct target *t, const bool *bytewise)
 {
         struct rule_table_column *cols = ARENA_ARRAY(&s->arena, struct rule_table_column, t->ncols);
         struct column *rc = ARENA_ARRAY(&s->arena, struct column, t->ncols);
@@ -59,35 +74,82 @@ static struct rule_table_column *lay_out(struct set_rule *s, struct target *t, c
                 keys[k] = (uint16_t)s->at[t->keys[k]];
         s->rel = (struct relation){
                 .schema = t->schema, .name = t->table, .ncols = n, .nkeys = t->nkeys, .cols = rc, .keys = keys, .full = true};
-        return cols;
+        s->cols = cols;
 }
 
-enum status rules_bind(struct set_rule **out, const struct topology *topo, struct target *t, const bool *bytewise, struct err *e)
+static enum status refused(const struct set_rule *s, const struct rulebook_at *b, struct err *e)
 {
-        const struct rule_spec *spec = topology_rule(topo, t->schema, t->table);
+        struct err why = *e;
+        return err_named(
+                e, ST_DATA, "rule_refused",
+                "table %s.%s: its rule (generation %u, of %s) cannot be used here: %.600s; change the table or the topology's "
+                "conflicts.tables, the origin goes on by itself then",
+                s->rel.schema, s->rel.name, b->generation, regset_name(s->regs, b->from), why.msg);
+}
+
+static enum status bind(struct set_rule *s, const struct rulebook_at *book, struct bound_rule **out, struct err *e)
+{
+        const struct rule_spec *spec = rulebook_rule(&book->book, s->rel.schema, s->rel.name);
+        for (*out = s->bound; *out; *out = (*out)->next)
+                if ((*out)->book == book)
+                        return ST_OK;
+        struct bound_rule *b = ARENA_NEW(&s->arena, struct bound_rule);
+        b->book = book;
+        b->name = name_of(spec, &s->arena);
+        enum status st = rule_bind(spec, s->cols, s->rel.ncols, s->regs, &s->arena, &b->rule, e);
+        b->rule.generation = book->generation;
+        b->rule.from = book->from;
+        if (st != ST_OK)
+                return refused(s, book, e);
+        b->next = s->bound;
+        *out = s->bound = b;
+        return ST_OK;
+}
+
+enum status rules_of(struct set_rule *s, struct dot dot, const struct rule **out, struct err *e)
+{
+        struct bound_rule *b;
+        enum status st = bind(s, rulebooks_at(s->books, dot), &b, e);
+        *out = st == ST_OK ? &b->rule : NULL;
+        return st;
+}
+
+static enum status bind_newest(struct set_rule *s, struct err *e)
+{
+        const struct rulebook_at *now = newest(s->books, s->regs);
+        const struct rule_spec *spec = rulebook_rule(&now->book, s->rel.schema, s->rel.name);
+        struct bound_rule *b;
+        if (s->rel.ncols > COLUMNS_MAX) {
+                err_set(e, ST_CONFIG, "it has %u columns, and a rule that needs the siblings works with %d at most", s->rel.ncols,
+                        COLUMNS_MAX);
+                return refused(s, now, e);
+        }
+        enum status st = bind(s, now, &b, e);
+        if (st != ST_OK)
+                return st;
+        s->rule = &b->rule;
+        s->name = b->name;
+        s->dots = spec_has_dots(spec);
+        s->full = rule_spec_needs_full(spec);
+        return ST_OK;
+}
+
+enum status rules_bind(struct set_rule **out, const struct rules_known *known, const struct topology *topo, struct target *t,
+                       const bool *bytewise, struct err *e)
+{
         *out = NULL;
-        if (!t->multi || !t->nkeys || !is_set_rule(spec))
+        if (!t->multi || !t->nkeys || !known->books || !rulebooks_need_siblings(known->books, known->stable, t->schema, t->table))
                 return ST_OK;
         struct set_rule *s = MEM_NEW(struct set_rule);
         arena_init(&s->arena);
-        struct rule_table_column *cols = lay_out(s, t, bytewise);
-        enum status st = ST_OK;
-        if (s->rel.ncols > COLUMNS_MAX)
-                st = err_set(e, ST_CONFIG, "it has %u columns, and a rule that needs the siblings works with %d at most", s->rel.ncols,
-                             COLUMNS_MAX);
-        if (st == ST_OK)
-                st = rule_bind(spec, cols, s->rel.ncols, &topo->names, &s->arena, &s->rule, e);
+        s->books = known->books;
+        s->regs = &topo->names;
+        lay_out(s, t, bytewise);
+        enum status st = bind_newest(s, e);
         if (st != ST_OK) {
-                struct err why = *e;
                 rules_free(s);
-                return err_named(e, ST_DATA, "rule_refused",
-                                 "table %s: its rule cannot be used here: %.600s; change the table or the topology's conflicts.tables, "
-                                 "the origin goes on by itself then",
-                                 t->name, why.msg);
+                return st;
         }
-        s->dots = spec_has_dots(spec);
-        s->full = rule_spec_needs_full(spec);
-        s->name = name_of(spec, &s->arena);
         *out = s;
         return ST_OK;
 }

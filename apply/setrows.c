@@ -41,7 +41,8 @@ static struct cell cell_of(struct arena *arena, const struct value *v, enum bina
                 struct buf text;
                 buf_init(&text, 0);
                 if (binary_to_text(type, v->data, v->len, &text))
-                        c = (struct cell){arena_copy(arena, text.len ? text.data : (const uint8_t *)"", text.len), (uint32_t)text.len};
+                        c = (struct cell){arena_copy(arena, text.len ? text.data : (const uint8_t *)"", text.len),
+                                          (uint32_t)text.len};
                 buf_release(&text);
         } else if (!c.data) {
                 c.data = "";
@@ -72,7 +73,8 @@ struct net *set_net(struct arena *arena, const struct set_table *t, const struct
         struct value *v = ARENA_ARRAY(arena, struct value, n);
         struct net *net = ARENA_NEW(arena, struct net);
         for (uint16_t i = 0; i < n; i++)
-                v[i] = row[i].data ? (struct value){VALUE_TEXT, row[i].len, (const uint8_t *)row[i].data} : (struct value){VALUE_NULL, 0, NULL};
+                v[i] = row[i].data ? (struct value){VALUE_TEXT, row[i].len, (const uint8_t *)row[i].data}
+                                   : (struct value){VALUE_NULL, 0, NULL};
         *net = (struct net){.tx = k->net->tx, .row = v, .key = v, .kb = k->net->kb, .klen = k->net->klen, .fresh = true};
         return net;
 }

@@ -48,15 +48,20 @@ static bool needs_own_log(const struct pass *p, const struct set_key *k)
         return judge(p, k, &dot) == STANDING_ASK_OWN_LOG && !ownlog_knows(p->a->own, k->standing->ts_us, k->standing->xmin);
 }
 
+static enum status timestamp_gone(const struct pass *p, const struct set_key *k, struct err *e)
+{
+        return err_named(
+                e, ST_DATA, "timestamp_gone",
+                "table %s: the commit timestamp of a row that xid %u wrote is gone (VACUUM FREEZE) while older versions are not "
+                "stable yet; make a new version of what shall stand%s: UPDATE %s SET (any column to itself) WHERE xmin = '%u'",
+                k->table->name, k->standing->xmin, p->a->follower ? " in a leader, then here" : ", here", k->table->name,
+                k->standing->xmin);
+}
+
 static enum status local_dot(struct pass *p, struct set_key *k, struct err *e)
 {
         bool older;
         const struct standing *st = k->standing;
-        if (st->ts_us == 0)
-                return err_named(
-                        e, ST_DATA, "timestamp_gone",
-                        "table %s: the commit timestamp of xid %u is gone (VACUUM FREEZE) while older versions are not stable yet",
-                        k->table->name, st->xmin);
         enum status s = own_dot(p->a, st->ts_us, st->xmin, k->table->table->rel, k->net, &k->row_dot, &older, e);
         if (s == ST_OK && older)
                 k->row_dot.hlc.v = 0;
@@ -78,6 +83,7 @@ static enum status standing_version(struct pass *p, struct set_key *k, struct er
         switch (judge(p, k, &k->row_dot)) {
         case STANDING_DOT: return ST_OK;
         case STANDING_ASK_OWN_LOG: return local_dot(p, k, e);
+        case STANDING_TIMESTAMP_GONE: return timestamp_gone(p, k, e);
         case STANDING_DOMINATED:
         case STANDING_WON_ALREADY: break; /* never: not asked for */
         }
@@ -103,7 +109,7 @@ static struct key_state state_of(struct set_key *k)
         if (!k->row)
                 return st;
         if (!k->nsibs) {
-                k->closed = (struct version){.dot = k->row_dot, .row = k->row, .rule = &k->table->set->rule};
+                k->closed = (struct version){.dot = k->row_dot, .row = k->row};
                 k->closed.seen.at[k->row_dot.region.i] = k->row_dot.hlc;
         }
         st.row = k->row;
@@ -119,7 +125,7 @@ static void set_incoming(struct pass *p, struct set_key *k)
         const struct set_table *t = k->table;
         const struct net *n = k->net;
         k->in = (struct incoming){.had_del = n->had_del, .fresh = n->fresh, .is_insert = n->is_insert};
-        k->in.v = (struct version){.dot = p->w->dot, .seen = pass_seen_by(p->w, n), .rule = &t->set->rule};
+        k->in.v = (struct version){.dot = p->w->dot, .seen = pass_seen_by(p->w, n)};
         if (n->row)
                 k->in.v.row = set_cells(p->arena, t, n->row, k->row);
         if (n->row && n->before)
@@ -204,15 +210,30 @@ enum status sets_write(struct pass *p, struct set_table *const *tables, size_t n
         return s == ST_OK ? siblings_store(p, tables, n, e) : s;
 }
 
+/* Every version is under the rule that held where and when it was written. */
+static enum status find_rules(struct set_key *k, struct err *e)
+{
+        struct set_rule *set = k->table->set;
+        enum status s = rules_of(set, k->in.v.dot, &k->in.v.rule, e);
+        if (s == ST_OK && k->row && !k->nsibs)
+                s = rules_of(set, k->closed.dot, &k->closed.rule, e);
+        for (size_t i = 0; i < k->nsibs && s == ST_OK; i++)
+                s = rules_of(set, k->sibs[i].dot, &k->sibs[i].rule, e);
+        return s;
+}
+
 enum status sets_merge(struct pass *p, struct set_table *const *tables, size_t n, bool own, struct err *e)
 {
         enum status s = ST_OK;
         for (size_t i = 0; i < n; i++)
                 for (uint32_t j = 0; j < tables[i]->n && s == ST_OK; j++) {
                         struct set_key *k = &tables[i]->keys[j];
-                        const struct rule *rule = &tables[i]->set->rule;
+                        const struct rule *rule = tables[i]->set->rule;
                         struct key_state stands = state_of(k);
                         set_incoming(p, k);
+                        s = find_rules(k, e);
+                        if (s != ST_OK)
+                                return s;
                         bool local = own && k->local && k->row_dot.hlc.v == p->w->dot.hlc.v;
                         s = own ? merge_own(rule, &stands, &k->in, local, &p->a->regs, p->arena, &k->out, e)
                                 : merge_remote(rule, &stands, &k->in, &p->a->regs, p->arena, &k->out, e);
@@ -233,11 +254,12 @@ static enum status check_whole(const struct pass *p, const struct fold_table *t,
         const struct target *target = t->map.target;
         if (t->rel->full || !target->set->full)
                 return ST_OK;
-        return err_named(e, ST_DATA, "identity_not_full",
-                         "table %s: its rule (%s) needs the old rows, and region %s sends it without REPLICA IDENTITY FULL; run ALTER "
-                         "TABLE %s REPLICA IDENTITY FULL there (pangea init does it), and for what was written before it let the table "
-                         "have last_write_wins until this origin has gone on",
-                         target->name, target->set->name, regset_name(&p->a->regs, p->w->dot.region), target->name);
+        return err_named(
+                e, ST_DATA, "identity_not_full",
+                "table %s: its rule (%s) needs the old rows, and region %s sends it without REPLICA IDENTITY FULL; run ALTER "
+                "TABLE %s REPLICA IDENTITY FULL there (pangea init does it), and for what was written before it let the table "
+                "have last_write_wins until this origin has gone on",
+                target->name, target->set->name, regset_name(&p->a->regs, p->w->dot.region), target->name);
 }
 
 /* Rows that the guarded statement wrote are done with. */

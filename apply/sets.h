@@ -33,7 +33,7 @@ struct set_key {
 
 /* The keys of one table in a segment. */
 struct set_table {
-        const struct set_rule *set;
+        struct set_rule *set;
         const struct fold_table *table; /* as the log has it */
         const char *name;
         enum binary_type *types; /* per column of the log */

@@ -80,8 +80,7 @@ static void on_siblings(void *ctx, void *arg, const struct pgres *r)
                 struct version *v = &k->sibs[k->nsibs++];
                 const char *region = pgres_text(r, row, SIB_REGION);
                 *v = (struct version){.dot = {regset_find(regs, region, strlen(region)), {(uint64_t)pgres_i64(r, row, SIB_HLC)}},
-                                      .row = take_cells(q->p->arena, r, row, SIB_IMAGE, ncols),
-                                      .rule = &k->table->set->rule};
+                                      .row = take_cells(q->p->arena, r, row, SIB_IMAGE, ncols)};
                 parse_vector(regs, pgres_text(r, row, SIB_VECTOR), &v->seen);
                 if (pgres_text(r, row, SIB_NO_OLD)[0] == 'f')
                         v->old = take_cells(q->p->arena, r, row, SIB_IMAGE + ncols, ncols);
@@ -91,9 +90,10 @@ static void on_siblings(void *ctx, void *arg, const struct pgres *r)
 static void siblings_sql(const struct set_table *t, struct buf *sql)
 {
         const struct relation *rel = &t->set->rel;
-        buf_put_str(sql, "SELECT s.n, b.region, b.hlc,"
-                         " (SELECT pg_catalog.string_agg(v.key || ':' || v.value, ' ') FROM pg_catalog.jsonb_each_text(b.vector) v),"
-                         " b.row_xid, b.old IS NULL");
+        buf_put_str(sql,
+                    "SELECT s.n, b.region, b.hlc,"
+                    " (SELECT pg_catalog.string_agg(v.key || ':' || v.value, ' ') FROM pg_catalog.jsonb_each_text(b.vector) v),"
+                    " b.row_xid, b.old IS NULL");
         for (int old = 0; old < 2; old++)
                 for (uint16_t i = 0; i < rel->ncols; i++) {
                         buf_put_str(sql, old ? ", b.old ->> " : ", b.image ->> ");

@@ -428,7 +428,9 @@ enum status sql_send_truncate(struct session *s, const struct sql_origins *o, co
                 put_guard(&w, o);
         }
         if (g && t->set) { /* an open row's xmin is not its version */
-                buf_put_str(&w.sql, " AND NOT EXISTS (SELECT FROM pangea.sibling b WHERE b.row_xid = t.xmin::text::pg_catalog.int8 AND b.rel = ");
+                buf_put_str(
+                        &w.sql,
+                        " AND NOT EXISTS (SELECT FROM pangea.sibling b WHERE b.row_xid = t.xmin::text::pg_catalog.int8 AND b.rel = ");
                 pg_literal(&w.sql, t->name);
                 buf_put_str(&w.sql, ")");
         }

@@ -40,7 +40,15 @@ struct sql_guard {
 };
 
 /* Columns of the locked rows, in order. */
-enum lock_column { LOCK_N, LOCK_XMIN, LOCK_TS_US, LOCK_ORIGIN, LOCK_MINE, LOCK_OLD, LOCK_IMAGE /* of a rule with siblings: the columns of a version, in order */ };
+enum lock_column {
+        LOCK_N,
+        LOCK_XMIN,
+        LOCK_TS_US,
+        LOCK_ORIGIN,
+        LOCK_MINE,
+        LOCK_OLD,
+        LOCK_IMAGE /* of a rule with siblings: the columns of a version, in order */
+};
 
 struct sql_batch {
         enum sql_kind kind;

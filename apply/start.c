@@ -248,6 +248,8 @@ enum status apply_start(struct applier *a, struct err *e)
         if (s != ST_OK)
                 return s;
         a->catalog = catalog_new(a->topo, a->me);
+        a->rules = (struct rules_known){.books = a->books, .stable = &a->stable};
+        catalog_set_rules(a->catalog, &a->rules);
         a->own = ownlog_new(a->me);
         s = open_logs(a, at, e);
         if (s == ST_OK && a->follower)
