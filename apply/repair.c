@@ -206,7 +206,7 @@ static bool quiet(const struct applier *a, const struct group *g)
         if (tombs_count(a->tombs) || tombs_count(a->open))
                 return false;
         for (uint32_t i = 0; i < g->nrels; i++)
-                if (rules_have_dots(a->books, &a->topo->names, g->rels[i].schema, g->rels[i].name))
+                if (rules_note_own(a->books, &a->topo->names, g->rels[i].schema, g->rels[i].name))
                         return false;
         for (uint32_t i = 0; i < g->nchanges; i++) {
                 const struct change *c = &g->changes[i];

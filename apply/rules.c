@@ -24,6 +24,14 @@ static bool spec_has_dots(const struct rule_spec *s)
         return false;
 }
 
+static bool spec_has_olds(const struct rule_spec *s)
+{
+        for (size_t i = 0; i < s->ncolumns; i++)
+                if (s->columns[i].rule == COLUMN_TEXT_MERGE || s->columns[i].rule == COLUMN_TEXT_MERGE_WORDS)
+                        return true;
+        return false;
+}
+
 /* The newest generation of all logs; of equal ones that of the greatest region's name. */
 static const struct rulebook_at *newest(const struct rulebooks *books, const struct regset *regs)
 {
@@ -37,9 +45,10 @@ static const struct rulebook_at *newest(const struct rulebooks *books, const str
         return best;
 }
 
-bool rules_have_dots(const struct rulebooks *books, const struct regset *regs, const char *schema, const char *name)
+bool rules_note_own(const struct rulebooks *books, const struct regset *regs, const char *schema, const char *name)
 {
-        return spec_has_dots(rulebook_rule(&newest(books, regs)->book, schema, name));
+        const struct rule_spec *s = rulebook_rule(&newest(books, regs)->book, schema, name);
+        return spec_has_dots(s) || spec_has_olds(s);
 }
 
 static const char *name_of(const struct rule_spec *s, struct arena *arena)
@@ -130,6 +139,7 @@ static enum status bind_newest(struct set_rule *s, struct err *e)
         s->rule = &b->rule;
         s->name = b->name;
         s->dots = spec_has_dots(spec);
+        s->olds = spec_has_olds(spec);
         s->full = rule_spec_needs_full(spec);
         return ST_OK;
 }

@@ -17,6 +17,7 @@ struct set_rule {
         const struct rulebooks *books;
         const struct rule *rule; /* in force now: of the newest generation that is known */
         bool dots;               /* contributions are kept in pangea.column_dot: every write of it goes the slow path */
+        bool olds;               /* text_merge: what a version replaced is kept until it is stable: likewise */
         bool full;               /* old rows are needed: REPLICA IDENTITY FULL */
         const char *name;        /* of the rule, for people: "greatest", "last_write_wins, balance: delta" */
         int16_t *at;             /* per column of the target: its place in a version; -1: a generated one */
@@ -39,7 +40,7 @@ MUSTCHECK enum status rules_bind(struct set_rule **out, const struct rules_known
 void rules_free(struct set_rule *s);
 /* The rule under which a version was written. ST_DATA rule_refused. */
 MUSTCHECK enum status rules_of(struct set_rule *s, struct dot dot, const struct rule **out, struct err *e);
-/* Must the own log's changes of the table be read one by one (their contributions get dots)? Asked before the table is loaded. */
-bool rules_have_dots(const struct rulebooks *books, const struct regset *regs, const char *schema, const char *name);
+/* Must the own log's changes of the table be read one by one (dots, olds)? Asked before the table is loaded. */
+bool rules_note_own(const struct rulebooks *books, const struct regset *regs, const char *schema, const char *name);
 
 #endif

@@ -29,19 +29,20 @@ const void *set_taken_key(struct arena *arena, const char *table, const struct n
  * a tombstone may kill (*killed). */
 static struct set_table *concerned(struct pass *p, const struct fold_table *t, bool *killed)
 {
-        struct set_table *set = NULL;
+        const struct set_rule *set = t->map.target->set;
+        struct set_table *out = NULL;
         for (uint32_t i = 0; i < t->n; i++) {
                 struct net *n = t->nets[i];
                 bool perhaps = !n->del && pass_tombs_perhaps(p, t, n);
                 bool open = siblings_perhaps(p->a, t->map.target->name, n);
-                if (is_taken(p, t, n) || (!perhaps && !open && (n->del || !t->map.target->set->dots)))
+                if (is_taken(p, t, n) || (!perhaps && !open && (n->del || !(set->dots || set->olds))))
                         continue;
-                if (!set)
-                        set = set_table_new(p, t, t->n);
-                set_key_add(set, n);
+                if (!out)
+                        out = set_table_new(p, t, t->n);
+                set_key_add(out, n);
                 *killed |= perhaps;
         }
-        return set;
+        return out;
 }
 
 /* Keys that are gone have no siblings; rows that stand where this change deleted are later ones. */

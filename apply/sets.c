@@ -16,7 +16,7 @@
 bool set_takes_fast_path(const struct pass *p, const struct fold_table *t, const struct net *n)
 {
         const struct set_rule *set = t->map.target->set;
-        return !set->dots && !n->fresh && !(n->had_del && !n->del) && (t->rel->full || !set->full) &&
+        return !set->dots && !set->olds && !n->fresh && !(n->had_del && !n->del) && (t->rel->full || !set->full) &&
                !siblings_perhaps(p->a, t->map.target->name, n) && !pass_tombs_perhaps(p, t, n);
 }
 
@@ -108,10 +108,7 @@ static struct key_state state_of(struct set_key *k)
         struct key_state st = {.tombs = k->tombs};
         if (!k->row)
                 return st;
-        if (!k->nsibs) {
-                k->closed = (struct version){.dot = k->row_dot, .row = k->row};
-                k->closed.seen.at[k->row_dot.region.i] = k->row_dot.hlc;
-        }
+        k->closed = (struct version){.dot = k->row_dot, .row = k->row}; /* what it had seen is not known, and nobody asks */
         st.row = k->row;
         st.sibs = k->nsibs ? k->sibs : &k->closed;
         st.nsibs = k->nsibs ? k->nsibs : 1;
@@ -231,10 +228,12 @@ enum status sets_merge(struct pass *p, struct set_table *const *tables, size_t n
                         const struct rule *rule = tables[i]->set->rule;
                         struct key_state stands = state_of(k);
                         set_incoming(p, k);
+                        bool local = own && k->local && k->row_dot.hlc.v == p->w->dot.hlc.v;
+                        if (local && tables[i]->set->olds)
+                                k->closed = k->in.v; /* now it is known what it replaced */
                         s = find_rules(k, e);
                         if (s != ST_OK)
                                 return s;
-                        bool local = own && k->local && k->row_dot.hlc.v == p->w->dot.hlc.v;
                         s = own ? merge_own(rule, &stands, &k->in, local, &p->a->regs, p->arena, &k->out, e)
                                 : merge_remote(rule, &stands, &k->in, &p->a->regs, p->arena, &k->out, e);
                         if (s != ST_OK)

@@ -307,6 +307,8 @@ static bool remembered(const struct pass *p, const struct set_key *k)
         if (!after->row || after->nsibs != 1)
                 return after->row && after->nsibs > 1;
         struct dot dot = after->sibs[0].dot, says = written(k) ? p->w->stamp : k->row_dot;
+        if (k->table->set->olds && after->sibs[0].old && dot.hlc.v)
+                return true; /* what it replaced stands nowhere else */
         if (!dot.hlc.v || (!written(k) && !k->nsibs))
                 return false; /* older than everything unstable; or nothing has changed */
         return dot.hlc.v != says.hlc.v || dot.region.i != says.region.i;
@@ -395,7 +397,7 @@ static void collect_siblings(struct pass *p, struct set_key *k, struct columns *
         bool had = k->nsibs || k->stale, has = remembered(p, k);
         if (!had && !has)
                 return;
-        if (has && k->out.act == MERGE_KEEP && !k->out.sibs_changed && !k->stale)
+        if (has && k->nsibs && k->out.act == MERGE_KEEP && !k->out.sibs_changed && !k->stale)
                 return; /* as it was */
         if (had) {
                 add_key(drop, k);

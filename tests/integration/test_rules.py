@@ -1,0 +1,312 @@
+"""Rules that need the siblings, on real servers: the outcome is that of the set of versions, whatever the order in which they come (C5, C9)."""
+import itertools
+
+from harness.case import test
+from harness.wait import until
+
+TABLES = """
+CREATE TABLE public.gt (id int PRIMARY KEY, v int, note text);
+CREATE TABLE public.ls (id int PRIMARY KEY, v numeric, note text);
+CREATE TABLE public.fw (id int PRIMARY KEY, note text);
+CREATE TABLE public.pr (id int PRIMARY KEY, note text);
+CREATE TABLE public.gd (id int PRIMARY KEY, v int, note text);
+CREATE TABLE public.dl (id int PRIMARY KEY, n int NOT NULL, m numeric(12,2), note text);
+CREATE TABLE public.gc (id int PRIMARY KEY, hi int, lo text COLLATE "C", note text);
+CREATE TABLE public.un (id int PRIMARY KEY, items text[], tags jsonb, note text);
+CREATE TABLE public.cm (id int PRIMARY KEY, a int, b int, c text);
+CREATE TABLE public.tm (id int PRIMARY KEY, body text, note text);
+CREATE TABLE public.jm (id int PRIMARY KEY, doc jsonb, note text);
+CREATE TABLE public.mn (id int PRIMARY KEY, note text);
+"""
+# one transaction in a group: else it would bear the time of a later one that was waiting with it
+ALONE = {"max_rows": 1}
+RULES = {"group": ALONE, "conflicts": {"tables": {
+    "public.gt": {"resolver": "greatest", "by": "v"},
+    "public.ls": {"resolver": "least", "by": "v"},
+    "public.fw": {"resolver": "first_write_wins"},
+    "public.pr": {"resolver": "region_priority", "order": ["eu", "us"]},
+    "public.gd": {"resolver": "greatest", "by": "v", "delete": "delete_wins"},
+    "public.dl": {"columns": {"n": "delta", "m": "delta"}},
+    "public.gc": {"columns": {"hi": "greatest", "lo": "least"}},
+    "public.un": {"columns": {"items": "union", "tags": "union"}},
+    "public.cm": {"resolver": "column_merge"},
+    "public.tm": {"columns": {"body": "text_merge"}},
+    "public.jm": {"columns": {"doc": "json_merge"}},
+    "public.mn": {"resolver": "manual"},
+}}}
+NAMES = [line.split()[2].removeprefix("public.") for line in TABLES.strip().splitlines()]
+
+
+def published(region):
+    """Waits until all that this region has committed is in its log."""
+    at = region.value("SELECT pg_current_wal_insert_lsn()")
+    until(lambda: region.value("SELECT confirmed_flush_lsn >= %s FROM pg_replication_slots WHERE slot_name = %s", at, region.slot), f"{region.name} has published", 20)
+
+
+def apart(c, steps, order=None):
+    """Commits (region, statement) in this order of time while nothing runs, so that all regions' writes are concurrent; then the regions
+    publish one after the other, in `order`, while all apply."""
+    for r in c:
+        r.kill()
+    for region, statement in steps:
+        c.regions[region].app(statement)
+    for r in c:
+        r.run("apply")
+    for name in order or [r.name for r in c.leaders]:
+        c.regions[name].run("capture")
+        published(c.regions[name])
+    c.barrier()
+
+
+def same_everywhere(c, tables=NAMES):
+    for t in tables:
+        c.converged(f"SELECT * FROM {t} ORDER BY id")
+
+
+def nothing_kept(c, tables=None):
+    """At rest everything becomes stable: no siblings (but the queue of manual), no contributions, no tombstones are left."""
+    for r in c:
+        def look(r=r):
+            left = r.sql("SELECT 'sibling', rel, key::text, rule FROM pangea.sibling WHERE rule NOT LIKE 'manual%%' "
+                         "UNION ALL SELECT 'column_dot', rel, key::text, col FROM pangea.column_dot "
+                         "UNION ALL SELECT 'tombstone', rel, key::text, region FROM pangea.tombstone".replace("%%", "%"))
+            return not left or (False, left[:5])
+        until(look, f"{r.name} has forgotten what is stable", 30)
+
+
+# why, table, before, steps in order of time, the rows' columns but the id
+TWO = [
+    ("the greatest value wins, also when it is earlier", "gt", "VALUES (1, 1, 'old')", [("us", "UPDATE gt SET v = 9, note = 'us' WHERE id = 1"), ("eu", "UPDATE gt SET v = 5, note = 'eu' WHERE id = 1")], (9, "us")),
+    ("of two inserts too", "gt", None, [("us", "INSERT INTO gt VALUES (2, 3, 'us')"), ("eu", "INSERT INTO gt VALUES (2, 2, 'eu')")], (3, "us")),
+    ("a tie goes to the later", "gt", None, [("us", "INSERT INTO gt VALUES (3, 3, 'us')"), ("eu", "INSERT INTO gt VALUES (3, 3, 'eu')")], (3, "eu")),
+    ("a second write of one side replaces its first", "gt", "VALUES (4, 1, 'old')", [("us", "UPDATE gt SET v = 5, note = 'us' WHERE id = 4"), ("eu", "UPDATE gt SET v = 7 WHERE id = 4"), ("eu", "UPDATE gt SET v = 3, note = 'eu' WHERE id = 4")], (5, "us")),
+    ("NULL is less than any value", "gt", "VALUES (5, 1, 'old')", [("us", "UPDATE gt SET v = 0, note = 'us' WHERE id = 5"), ("eu", "UPDATE gt SET v = NULL, note = 'eu' WHERE id = 5")], (0, "us")),
+    ("a later delete kills", "gt", "VALUES (6, 1, 'old')", [("us", "UPDATE gt SET v = 9 WHERE id = 6"), ("eu", "DELETE FROM gt WHERE id = 6")], None),
+    ("a later update survives a delete, whole", "gt", "VALUES (7, 1, 'old')", [("us", "DELETE FROM gt WHERE id = 7"), ("eu", "UPDATE gt SET v = 2 WHERE id = 7")], (2, "old")),
+    ("deleted and inserted anew", "gt", "VALUES (8, 1, 'old')", [("us", "DELETE FROM gt WHERE id = 8; INSERT INTO gt VALUES (8, 4, 'new')"), ("eu", "UPDATE gt SET v = 3, note = 'eu' WHERE id = 8")], (4, "new")),
+    ("the least value wins", "ls", "VALUES (1, 1, 'old')", [("us", "UPDATE ls SET v = 9.50, note = 'us' WHERE id = 1"), ("eu", "UPDATE ls SET v = 10, note = 'eu' WHERE id = 1")], ("9.50", "us")),
+    ("NULL loses under least too", "ls", "VALUES (2, 1, 'old')", [("us", "UPDATE ls SET v = 5, note = 'us' WHERE id = 2"), ("eu", "UPDATE ls SET v = NULL, note = 'eu' WHERE id = 2")], ("5", "us")),
+    ("the first write wins", "fw", "VALUES (1, 'old')", [("us", "UPDATE fw SET note = 'us' WHERE id = 1"), ("eu", "UPDATE fw SET note = 'eu' WHERE id = 1")], ("us",)),
+    ("the first of two inserts", "fw", None, [("eu", "INSERT INTO fw VALUES (2, 'eu')"), ("us", "INSERT INTO fw VALUES (2, 'us')")], ("eu",)),
+    ("the region that is listed first", "pr", "VALUES (1, 'old')", [("eu", "UPDATE pr SET note = 'eu' WHERE id = 1"), ("us", "UPDATE pr SET note = 'us' WHERE id = 1")], ("eu",)),
+    ("the same, in the other order of time", "pr", "VALUES (2, 'old')", [("us", "UPDATE pr SET note = 'us' WHERE id = 2"), ("eu", "UPDATE pr SET note = 'eu' WHERE id = 2")], ("eu",)),
+    ("delete_wins: an earlier delete kills as well", "gd", "VALUES (1, 1, 'old')", [("us", "DELETE FROM gd WHERE id = 1"), ("eu", "UPDATE gd SET v = 9 WHERE id = 1")], None),
+    ("delete_wins: what was inserted after the delete stays", "gd", "VALUES (2, 1, 'old')", [("us", "DELETE FROM gd WHERE id = 2; INSERT INTO gd VALUES (2, 0, 'new')"), ("eu", "UPDATE gd SET v = 9 WHERE id = 2")], (0, "new")),
+    ("increments add up, the rest is the later one's", "dl", "VALUES (1, 100, 10.00, 'old')", [("us", "UPDATE dl SET n = n + 5, m = m + 0.25, note = 'us' WHERE id = 1"), ("eu", "UPDATE dl SET n = n - 7, m = m * 2, note = 'eu' WHERE id = 1")], (98, "20.25", "eu")),
+    ("several on each side", "dl", "VALUES (2, 100, 0, 'old')", [("us", "UPDATE dl SET n = n + 1 WHERE id = 2"), ("eu", "UPDATE dl SET n = n + 10 WHERE id = 2"), ("us", "UPDATE dl SET n = n + 2 WHERE id = 2"), ("eu", "UPDATE dl SET n = n + 20 WHERE id = 2")], (133, "0.00", "old")),
+    ("two inserts add up", "dl", None, [("us", "INSERT INTO dl VALUES (3, 5, 1, 'us')"), ("eu", "INSERT INTO dl VALUES (3, 7, NULL, 'eu')")], (12, "1.00", "eu")),
+    ("a delete kills what it has not seen, also what is later", "dl", "VALUES (4, 100, 0, 'old')", [("eu", "DELETE FROM dl WHERE id = 4"), ("us", "UPDATE dl SET n = n + 5 WHERE id = 4")], None),
+    ("an increment of a row that was inserted anew", "dl", "VALUES (5, 100, 0, 'old')", [("us", "DELETE FROM dl WHERE id = 5; INSERT INTO dl VALUES (5, 1, 0, 'new'); UPDATE dl SET n = n + 1 WHERE id = 5"), ("eu", "UPDATE dl SET n = n + 50 WHERE id = 5")], (2, "0.00", "new")),
+    ("columns by themselves", "gc", "VALUES (1, 1, 'm', 'old')", [("us", "UPDATE gc SET hi = 9, lo = 'k', note = 'us' WHERE id = 1"), ("eu", "UPDATE gc SET hi = 5, lo = 'a', note = 'eu' WHERE id = 1")], (9, "a", "eu")),
+    ("adds survive, a remove removes what it has seen", "un", "VALUES (1, '{a,b}', '[1, 2]', 'old')", [("us", "UPDATE un SET items = '{a,b,c}', tags = '[1, 2, 3]' WHERE id = 1"), ("eu", "UPDATE un SET items = '{b,d}', tags = '[2]', note = 'eu' WHERE id = 1")], (["b", "c", "d"], [2, 3], "eu")),
+    ("removed on one side, added anew on the other: it stays", "un", "VALUES (2, '{a}', '[]', 'old')", [("us", "UPDATE un SET items = '{}' WHERE id = 2"), ("eu", "UPDATE un SET items = '{}' WHERE id = 2"), ("eu", "UPDATE un SET items = '{a}' WHERE id = 2")], (["a"], [], "old")),
+    ("columns that each side changed", "cm", "VALUES (1, 1, 1, 'old')", [("us", "UPDATE cm SET a = 2 WHERE id = 1"), ("eu", "UPDATE cm SET b = 3 WHERE id = 1")], (2, 3, "old")),
+    ("one column on both sides: the later", "cm", "VALUES (2, 1, 1, 'old')", [("us", "UPDATE cm SET a = 2, c = 'us' WHERE id = 2"), ("eu", "UPDATE cm SET a = 3, b = 3 WHERE id = 2")], (3, 3, "us")),
+    ("lines of a text", "tm", "VALUES (1, E'one\\ntwo\\nthree\\nfour\\n', 'old')", [("us", "UPDATE tm SET body = E'ONE\\ntwo\\nthree\\nfour\\n' WHERE id = 1"), ("eu", "UPDATE tm SET body = E'one\\ntwo\\nthree\\nFOUR\\n' WHERE id = 1")], ("ONE\ntwo\nthree\nFOUR\n", "old")),
+    ("lines that overlap: the later", "tm", "VALUES (2, E'one\\n', 'old')", [("us", "UPDATE tm SET body = E'us\\n' WHERE id = 2"), ("eu", "UPDATE tm SET body = E'eu\\n' WHERE id = 2")], ("eu\n", "old")),
+    ("fields of an object", "jm", """VALUES (1, '{"a": 1, "b": 1, "c": 1}', 'old')""", [("us", """UPDATE jm SET doc = '{"a": 2, "b": 1}' WHERE id = 1"""), ("eu", """UPDATE jm SET doc = '{"a": 1, "b": 3, "c": 1, "d": 4}' WHERE id = 1""")], ({"a": 2, "b": 3, "d": 4}, "old")),
+    ("manual: the later stands", "mn", "VALUES (1, 'old')", [("us", "UPDATE mn SET note = 'us' WHERE id = 1"), ("eu", "UPDATE mn SET note = 'eu' WHERE id = 1")], ("eu",)),
+]
+
+
+def key_of(case):
+    """Each case has a row of its own."""
+    _, _, before, steps, _ = case
+    text = before or steps[0][1].split("VALUES")[1]
+    return int(text[text.index("(") + 1:text.index(",")])
+
+
+def tell(cases, region):
+    wrong = []
+    for case in cases:
+        why, table, _, _, want = case
+        have = region.sql(f"SELECT * FROM {table} WHERE id = %s", key_of(case))
+        have = tuple(str(x) if hasattr(x, "as_tuple") else x for x in have[0][1:]) if have else None
+        if have != want:
+            wrong.append(f"{table} {key_of(case)}: {why}: have {have}, want {want}")
+    return wrong
+
+
+def in_time(cases):
+    """All cases at once: the first steps of all, then the second ones .."""
+    return [s for row in itertools.zip_longest(*[case[3] for case in cases]) for s in row if s]
+
+
+@test(tables=TABLES, topology=RULES, limit=120)
+def two_regions(c):
+    """every rule, in both orders of arrival; siblings and contributions are kept while they can be needed, and no longer"""
+    for order in (("us", "eu"), ("eu", "us")):
+        for t in NAMES:
+            c.us.app(f"DELETE FROM {t}")
+        c.barrier()
+        for case in TWO:
+            if case[2]:
+                c.us.app(f"INSERT INTO {case[1]} {case[2]}")
+        c.barrier()
+        nothing_kept(c)
+        apart(c, in_time(TWO), order)
+        same_everywhere(c)
+        wrong = tell(TWO, c.us)
+        assert not wrong, f"published as {order}:\n" + "\n".join(wrong)
+        assert c.us.value("SELECT count(*) FROM pangea.sibling WHERE rel = 'public.mn'") == 2
+        nothing_kept(c)
+        # both have seen both now: the next write replaces them all, the queue of manual as well
+        c.eu.app("UPDATE mn SET note = 'settled'")
+        c.us.app("UPDATE gt SET v = 0, note = 'last'; UPDATE dl SET n = n + 1; UPDATE un SET items = '{}'; UPDATE cm SET a = 0")
+        c.barrier()
+        same_everywhere(c)
+        c.expect("SELECT DISTINCT v, note FROM gt", [(0, "last")])
+        c.expect("SELECT DISTINCT items::text FROM un", [("{}",)])
+        nothing_kept(c)
+        for r in c:
+            until(lambda r=r: r.value("SELECT count(*) FROM pangea.sibling") == 0, f"{r.name}: the queue is empty", 20)
+
+
+# in time order: us, eu, ap
+THREE = [
+    ("the greatest of three", "gt", "VALUES (1, 1, 'old')", [("us", "UPDATE gt SET v = 5, note = 'us' WHERE id = 1"), ("eu", "UPDATE gt SET v = 9, note = 'eu' WHERE id = 1"), ("ap", "UPDATE gt SET v = 7, note = 'ap' WHERE id = 1")], (9, "eu")),
+    ("three inserts", "gt", None, [("us", "INSERT INTO gt VALUES (2, 5, 'us')"), ("eu", "INSERT INTO gt VALUES (2, 9, 'eu')"), ("ap", "INSERT INTO gt VALUES (2, 7, 'ap')")], (9, "eu")),
+    ("a delete kills what is earlier, not what is later", "gt", "VALUES (3, 1, 'old')", [("us", "UPDATE gt SET v = 9, note = 'us' WHERE id = 3"), ("eu", "DELETE FROM gt WHERE id = 3"), ("ap", "UPDATE gt SET v = 3, note = 'ap' WHERE id = 3")], (3, "ap")),
+    ("the rule over those that a delete left", "gt", "VALUES (4, 1, 'old')", [("us", "DELETE FROM gt WHERE id = 4"), ("eu", "UPDATE gt SET v = 8, note = 'eu' WHERE id = 4"), ("ap", "UPDATE gt SET v = 3, note = 'ap' WHERE id = 4")], (8, "eu")),
+    ("a last delete kills all", "gt", "VALUES (5, 1, 'old')", [("us", "UPDATE gt SET v = 8 WHERE id = 5"), ("eu", "UPDATE gt SET v = 9 WHERE id = 5"), ("ap", "DELETE FROM gt WHERE id = 5")], None),
+    ("one writes twice, the first of it was the greatest", "gt", "VALUES (6, 1, 'old')", [("us", "UPDATE gt SET v = 9, note = 'us' WHERE id = 6"), ("eu", "UPDATE gt SET v = 5, note = 'eu' WHERE id = 6"), ("ap", "UPDATE gt SET v = 4, note = 'ap' WHERE id = 6"), ("us", "UPDATE gt SET v = 2, note = 'us2' WHERE id = 6")], (5, "eu")),
+    ("first of three", "fw", "VALUES (1, 'old')", [("us", "UPDATE fw SET note = 'us' WHERE id = 1"), ("eu", "UPDATE fw SET note = 'eu' WHERE id = 1"), ("ap", "UPDATE fw SET note = 'ap' WHERE id = 1")], ("us",)),
+    ("the listed region, of three", "pr", "VALUES (1, 'old')", [("us", "UPDATE pr SET note = 'us' WHERE id = 1"), ("eu", "UPDATE pr SET note = 'eu' WHERE id = 1"), ("ap", "UPDATE pr SET note = 'ap' WHERE id = 1")], ("eu",)),
+    ("regions that are not listed: the later", "pr", "VALUES (2, 'old')", [("us", "UPDATE pr SET note = 'us' WHERE id = 2"), ("ap", "UPDATE pr SET note = 'ap' WHERE id = 2")], ("us",)),
+    ("three increments", "dl", "VALUES (1, 100, 1.00, 'old')", [("us", "UPDATE dl SET n = n + 1, m = m + 1 WHERE id = 1"), ("eu", "UPDATE dl SET n = n + 10, note = 'eu' WHERE id = 1"), ("ap", "UPDATE dl SET n = n + 100, m = m + 0.5 WHERE id = 1")], (211, "2.50", "old")),
+    ("three inserts of one counter", "dl", None, [("us", "INSERT INTO dl VALUES (2, 1, 1, 'us')"), ("eu", "INSERT INTO dl VALUES (2, 10, 10, 'eu')"), ("ap", "INSERT INTO dl VALUES (2, 100, 100, 'ap')")], (111, "111.00", "ap")),
+    ("a delete among increments", "dl", "VALUES (3, 100, 1.00, 'old')", [("us", "UPDATE dl SET n = n + 1 WHERE id = 3"), ("eu", "DELETE FROM dl WHERE id = 3"), ("ap", "UPDATE dl SET n = n + 100 WHERE id = 3")], None),
+    ("a new life among increments", "dl", "VALUES (4, 100, 0, 'old')", [("us", "UPDATE dl SET n = n + 1 WHERE id = 4"), ("eu", "DELETE FROM dl WHERE id = 4; INSERT INTO dl VALUES (4, 7, 0, 'new')"), ("ap", "UPDATE dl SET n = n + 100 WHERE id = 4")], (7, "0.00", "new")),
+    ("adds and removes of three", "un", "VALUES (1, '{a,b}', '[]', 'old')", [("us", "UPDATE un SET items = '{a,b,c}' WHERE id = 1"), ("eu", "UPDATE un SET items = '{b}' WHERE id = 1"), ("ap", "UPDATE un SET items = '{a,b,d}' WHERE id = 1")], (["b", "c", "d"], [], "old")),
+    ("two adds of one element against its remove", "un", "VALUES (2, '{}', '[]', 'old')", [("us", "UPDATE un SET items = '{x}' WHERE id = 2"), ("eu", "UPDATE un SET items = '{x}' WHERE id = 2"), ("us", "UPDATE un SET items = '{}' WHERE id = 2"), ("ap", "UPDATE un SET items = '{y}' WHERE id = 2")], (["x", "y"], [], "old")),
+    ("three columns", "cm", "VALUES (1, 1, 1, 'old')", [("us", "UPDATE cm SET a = 2 WHERE id = 1"), ("eu", "UPDATE cm SET b = 3 WHERE id = 1"), ("ap", "UPDATE cm SET c = 'ap' WHERE id = 1")], (2, 3, "ap")),
+    ("three lines", "tm", "VALUES (1, E'1\\n-\\n2\\n-\\n3\\n', 'old')", [("us", "UPDATE tm SET body = E'one\\n-\\n2\\n-\\n3\\n' WHERE id = 1"), ("eu", "UPDATE tm SET body = E'1\\n-\\ntwo\\n-\\n3\\n' WHERE id = 1"), ("ap", "UPDATE tm SET body = E'1\\n-\\n2\\n-\\nthree\\n' WHERE id = 1")], ("one\n-\ntwo\n-\nthree\n", "old")),
+    ("fields of three", "jm", """VALUES (1, '{"a": 1, "b": 1}', 'old')""", [("us", """UPDATE jm SET doc = '{"a": 2, "b": 1}' WHERE id = 1"""), ("eu", """UPDATE jm SET doc = '{"a": 1}' WHERE id = 1"""), ("ap", """UPDATE jm SET doc = '{"a": 3, "b": 1, "c": 1}' WHERE id = 1""")], ({"a": 3, "c": 1}, "old")),
+    ("manual: the last of three", "mn", "VALUES (1, 'old')", [("us", "UPDATE mn SET note = 'us' WHERE id = 1"), ("eu", "UPDATE mn SET note = 'eu' WHERE id = 1"), ("ap", "UPDATE mn SET note = 'ap' WHERE id = 1")], ("ap",)),
+]
+
+
+def begin(c, cases):
+    for t in NAMES:
+        c.us.app(f"DELETE FROM {t}")
+    c.barrier()
+    for case in cases:
+        if case[2]:
+            c.us.app(f"INSERT INTO {case[1]} {case[2]}")
+    c.barrier()
+
+
+@test(tables=TABLES, topology=RULES, regions=("us", "eu", "ap"), limit=180)
+def three_regions(c):
+    """one outcome in every order in which the regions' logs come"""
+    for order in itertools.permutations(("us", "eu", "ap")):
+        begin(c, THREE)
+        apart(c, in_time(THREE), order)
+        same_everywhere(c)
+        wrong = tell(THREE, c.us)
+        assert not wrong, f"published as {order}:\n" + "\n".join(wrong)
+    nothing_kept(c)
+
+
+@test(tables=TABLES, topology=RULES, regions=("us", "eu", "ap"), followers=("ap",), limit=90)
+def follower(c):
+    """a follower comes to the same rows, and forgets what is stable"""
+    for order in (("us", "eu"), ("eu", "us")):
+        begin(c, TWO)
+        for r in c:
+            r.kill()
+        for region, statement in in_time(TWO):
+            c.regions[region].app(statement)
+        c.ap.run()
+        for name in order:
+            c.regions[name].run()
+            published(c.regions[name])
+        c.barrier()
+        same_everywhere(c)
+        wrong = tell(TWO, c.ap)
+        assert not wrong, "\n".join(wrong)
+    nothing_kept(c)
+
+
+@test(tables=TABLES, topology=RULES, regions=("us", "eu", "ap"), limit=120)
+def away(c):
+    """while a region is away the siblings stay, also over restarts and later writes; when it is back all agree, and they go"""
+    begin(c, THREE)
+    for r in c:
+        r.kill()
+    for region, statement in in_time(THREE):
+        c.regions[region].app(statement)
+    for r in (c.us, c.eu):
+        r.run()
+    c.us.app("INSERT INTO gt VALUES (100, 1, 'end')")
+    c.eu.app("INSERT INTO gt VALUES (101, 1, 'end')")
+    c.expect("SELECT count(*) FROM gt WHERE id >= 100", [(2,)], ["us", "eu"])
+    for r in (c.us, c.eu):
+        assert r.value("SELECT count(*) FROM pangea.sibling WHERE rel = 'public.gt'") > 0
+        assert r.value("SELECT count(*) FROM pangea.column_dot") > 0
+        r.kill()
+        r.run()
+    c.us.app("UPDATE dl SET n = n + 1000 WHERE id = 1")
+    c.eu.app("UPDATE dl SET n = n + 10000 WHERE id = 1")
+    c.expect("SELECT n FROM dl WHERE id = 1", [(11111,)], ["us", "eu"])
+    c.ap.run()
+    c.barrier()
+    same_everywhere(c)
+    wrong = [w for w in tell(THREE, c.us) if not w.startswith("dl 1:")]
+    assert not wrong, "\n".join(wrong)
+    c.expect("SELECT n FROM dl WHERE id = 1", [(11211,)])
+    nothing_kept(c)
+
+
+@test(tables=TABLES, topology=RULES, regions=("us", "eu", "ap"), limit=120)
+def truncate(c):
+    """TRUNCATE is a delete of every key: earlier rows go, later ones stay; under delete_wins all that has not seen it"""
+    begin(c, [])
+    c.us.app("INSERT INTO gt SELECT i, i, 'old' FROM generate_series(1, 9) i; INSERT INTO dl SELECT i, i, 0, 'old' FROM generate_series(1, 9) i; "
+             "INSERT INTO un SELECT i, '{a}', '[]', 'old' FROM generate_series(1, 9) i")
+    c.barrier()
+    steps = [("us", "UPDATE gt SET v = 99 WHERE id = 1; UPDATE dl SET n = 99 WHERE id = 1; INSERT INTO gt VALUES (10, 1, 'us'); UPDATE un SET items = '{a,b}' WHERE id = 1"),
+             ("eu", "TRUNCATE gt, dl, un; INSERT INTO gt VALUES (20, 1, 'eu'), (3, 1, 'eu'); INSERT INTO dl VALUES (3, 1, 0, 'eu'); INSERT INTO un VALUES (3, '{z}', '[]', 'eu')"),
+             ("ap", "UPDATE gt SET v = 77 WHERE id = 2; UPDATE dl SET n = 77 WHERE id = 2; INSERT INTO dl VALUES (30, 1, 0, 'ap'); UPDATE un SET items = '{a,c}' WHERE id IN (2, 3)")]
+    apart(c, steps, ("ap", "us", "eu"))
+    same_everywhere(c)
+    c.expect("SELECT id, v, note FROM gt ORDER BY id", [(2, 77, "old"), (3, 1, "eu"), (20, 1, "eu")])
+    c.expect("SELECT id, n FROM dl ORDER BY id", [(3, 1)])
+    c.expect("SELECT id, items FROM un ORDER BY id", [(3, ["z"])])
+    nothing_kept(c)
+
+
+FORMATS = ("b bool, y bytea, f float8, r float4, ch char(5), num numeric, n2 numeric(10,3), arr int[], ta text[], j jsonb, ts timestamptz, t0 timestamp, d date, i interval, "
+           "u uuid, x xml, p point, rng int4range, bt varbit(8), e public.mood, nm name, mo money")
+VALUES = [
+    "true, '\\x00ff10', 'NaN', 1e-7, 'ab', 1.50, 2.5, '{1,NULL,3}', '{\"a,b\",\"\",NULL}', '{\"a\": [1, 2.50, null]}', '2026-03-01 12:34:56.789+02', '1999-12-31 23:59:59.5', "
+    "'infinity', '1 year 2 days 03:04:05.6', 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', '<a>1</a>', '(1.5,-2)', '[1,5)', '101', 'sad', 'Nm', 12.34",
+    "false, '', '-Infinity', 3.4e38, '', 'NaN', -0.001, '{}', '{}', '[]', '-infinity', '0044-03-15 BC', '4713-01-01 BC', '-1 mons', "
+    "'00000000-0000-0000-0000-000000000000', '', '(0,0)', 'empty', '', 'happy', '', -0.01",
+    ", ".join(["NULL"] * 22),
+]
+
+
+@test(tables=f"CREATE TYPE public.mood AS ENUM ('sad', 'happy'); CREATE TABLE public.ft (id int PRIMARY KEY, n int, {FORMATS}, g int GENERATED ALWAYS AS (n * 2) STORED)",
+      topology={"group": ALONE, "conflicts": {"tables": {"public.ft": {"columns": {"n": "delta"}}}}})
+def formats(c):
+    """rows that are put together from values of the database and of the log are the same everywhere, for every type"""
+    names = ", ".join(f.split()[0] for f in FORMATS.split(", "))
+    for i, row in enumerate(VALUES):
+        c.us.app(f"INSERT INTO ft (id, n, {names}) VALUES ({i}, 0, {row})")
+    c.barrier()
+    steps = []
+    for i, row in enumerate(VALUES):
+        other = VALUES[(i + 1) % len(VALUES)]
+        steps += [("us", f"UPDATE ft SET n = n + 1, ({names}) = ROW({other}) WHERE id = {i}"), ("eu", f"UPDATE ft SET n = n + 10 WHERE id = {i}")]
+        steps += [("us", f"INSERT INTO ft (id, n, {names}) VALUES ({10 + i}, 1, {other})"), ("eu", f"INSERT INTO ft (id, n, {names}) VALUES ({10 + i}, 2, {row})")]
+    for order in (("us", "eu"), ("eu", "us")):
+        apart(c, steps, order)
+        c.converged("SELECT * FROM ft ORDER BY id")
+        assert c.us.sql("SELECT DISTINCT n, g FROM ft WHERE id < 10") == [(11, 22)], c.us.sql("SELECT id, n, g FROM ft")
+        assert c.us.sql("SELECT DISTINCT n FROM ft WHERE id >= 10") == [(3,)]
+        for i, row in enumerate(VALUES):  # eu's are later
+            assert c.us.value(f"SELECT (ft.*)::text = (ROW({i}, 11, {row}, 22)::ft)::text FROM ft WHERE id = {i}"), c.us.sql(f"SELECT * FROM ft WHERE id = {i}")
+        c.us.app(f"DELETE FROM ft WHERE id >= 10; UPDATE ft SET n = 0")
+        c.barrier()
+    nothing_kept(c)
