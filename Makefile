@@ -92,7 +92,13 @@ $(foreach f,$(SQL),$(eval $(call embed,$(f))))
 deps:
 	@scripts/deps.sh
 
-test: $(TEST)/pangea $(UNIT) $(FUZZ)
+# the example of a plug-in that settles conflicts
+plugin: build/longest.so
+build/longest.so: deploy/examples/plugin/longest.c conflict/plugin.h
+	@mkdir -p $(@D)
+	$(Q)$(CC) -std=c11 $(WARN) -O2 -fPIC -shared -I. -DPANGEA_IN_TREE -o $@ $<
+
+test: $(TEST)/pangea $(UNIT) $(FUZZ) build/longest.so
 
 check: deps
 	@$(MAKE) --no-print-directory SAN=$(SAN) test
@@ -120,6 +126,7 @@ fmt:
 
 install: build/pangea
 	install -D -m 755 build/pangea $(DESTDIR)$(PREFIX)/bin/pangea
+	install -D -m 644 conflict/plugin.h $(DESTDIR)$(PREFIX)/include/pangea/plugin.h
 
 # build/deb/pangea_VERSION_ARCH.deb; deb-check installs it into a fresh Debian and runs it there (root, the network, two minutes)
 deb: deps
@@ -141,4 +148,4 @@ image-check: deps
 clean:
 	rm -rf build
 
-.PHONY: all deps test check soak tpcb latency big demo lint fmt install deb deb-check image image-check clean
+.PHONY: all deps plugin test check soak tpcb latency big demo lint fmt install deb deb-check image image-check clean

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "apply/applier.h"
+#include "apply/plugin.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -37,6 +38,7 @@ static enum status applier_open(struct applier **out, const struct agent_opts *o
         a->me = o->me;
         a->control = o->control;
         a->fixed = mem_zalloc(sizeof *a->fixed * FIXED_COUNT);
+        a->plugins = plugins_new(o->control->allow_plugins);
         a->tombs = tombs_new();
         a->open = tombs_new();
         arena_init(&a->arena);
@@ -45,6 +47,7 @@ static enum status applier_open(struct applier **out, const struct agent_opts *o
                 err_set(e, ST_FATAL, "pipe: %s", strerror(errno));
                 tombs_free(a->tombs);
                 tombs_free(a->open);
+                plugins_free(a->plugins);
                 free(a->fixed);
                 free(a);
                 return ST_FATAL;
@@ -68,6 +71,7 @@ static void applier_close(struct applier *a)
         meter_release(&a->meter);
         tombs_free(a->tombs);
         tombs_free(a->open);
+        plugins_free(a->plugins);
         arena_release(&a->arena);
         arena_release(&a->own_arena);
         free(a->own_marks);

@@ -63,6 +63,7 @@ struct pending_xid {
 #define PENDING_XIDS 1024
 
 struct follower;
+struct plugins;
 struct applier {
         struct topology *topo; /* owned */
         region_id me;
@@ -71,6 +72,7 @@ struct applier {
         int wake_fd; /* eventfd-like pipe that the readers write; read end */
         int wake_write;
         uint32_t leaders;        /* bit per region */
+        struct plugins *plugins;
         struct mirrors *mirrors; /* threads of their own; they read *topo */
         struct meter meter;
 

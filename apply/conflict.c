@@ -106,8 +106,9 @@ static void add_loser(struct columns *c, const struct loser *l, const struct wor
         add_text(&c->kind, conflict_kind_name(l->kind));
         add_images(c, &json, l);
         buf_reset(&json);
-        put_dot(&json, l->winner, l->winner_known, regs);
-        array_add(&c->winner, json.data, json.len);
+        if (l->winner.region.i != REGION_NONE.i) /* else a row that a resolver made of several */
+                put_dot(&json, l->winner, l->winner_known, regs);
+        array_add(&c->winner, json.len ? json.data : NULL, json.len);
         add_circumstances(c, &json, l, w);
         buf_release(&json);
 }

@@ -108,6 +108,10 @@ static enum status bind(struct set_rule *s, const struct rulebook_at *book, stru
         enum status st = rule_bind(spec, s->cols, s->rel.ncols, s->regs, &s->arena, &b->rule, e);
         b->rule.generation = book->generation;
         b->rule.from = book->from;
+        if (st == ST_OK && s->known->resolver)
+                st = s->known->resolver(s->known->ctx, s, spec, &b->rule, e);
+        if (st == ST_RETRY)
+                return st;
         if (st != ST_OK)
                 return refused(s, book, e);
         b->next = s->bound;
@@ -118,14 +122,14 @@ static enum status bind(struct set_rule *s, const struct rulebook_at *book, stru
 enum status rules_of(struct set_rule *s, struct dot dot, const struct rule **out, struct err *e)
 {
         struct bound_rule *b;
-        enum status st = bind(s, rulebooks_at(s->books, dot), &b, e);
+        enum status st = bind(s, rulebooks_at(s->known->books, dot), &b, e);
         *out = st == ST_OK ? &b->rule : NULL;
         return st;
 }
 
 static enum status bind_newest(struct set_rule *s, struct err *e)
 {
-        const struct rulebook_at *now = newest(s->books, s->regs);
+        const struct rulebook_at *now = newest(s->known->books, s->regs);
         const struct rule_spec *spec = rulebook_rule(&now->book, s->rel.schema, s->rel.name);
         struct bound_rule *b;
         if (s->rel.ncols > COLUMNS_MAX) {
@@ -152,7 +156,7 @@ enum status rules_bind(struct set_rule **out, const struct rules_known *known, c
                 return ST_OK;
         struct set_rule *s = MEM_NEW(struct set_rule);
         arena_init(&s->arena);
-        s->books = known->books;
+        s->known = known;
         s->regs = &topo->names;
         lay_out(s, t, bytewise);
         enum status st = bind_newest(s, e);

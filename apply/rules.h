@@ -10,11 +10,21 @@
 #include "conflict/merge.h"
 
 struct bound_rule;
+struct set_rule;
+
+/* What the catalog needs to know of rules. */
+struct rules_known {
+        const struct rulebooks *books;
+        const struct vector *stable;
+        /* who answers for sql and plugin; NULL: they are refused. ST_CONFIG: why not */
+        enum status (*resolver)(void *ctx, struct set_rule *set, const struct rule_spec *spec, struct rule *rule, struct err *e);
+        void *ctx;
+};
 
 /* How versions of a table are laid out: the columns of the target that are not generated, in its order. */
 struct set_rule {
         struct arena arena;
-        const struct rulebooks *books;
+        const struct rules_known *known;
         const struct rule *rule; /* in force now: of the newest generation that is known */
         bool dots;               /* contributions are kept in pangea.column_dot: every write of it goes the slow path */
         bool olds;               /* text_merge: what a version replaced is kept until it is stable: likewise */
@@ -26,12 +36,6 @@ struct set_rule {
         const struct regset *regs;
         const struct rule_table_column *cols;
         struct bound_rule *bound; /* by rulebook */
-};
-
-/* What the catalog needs to know of rules. */
-struct rules_known {
-        const struct rulebooks *books;
-        const struct vector *stable;
 };
 
 /* *out NULL: last write wins, nothing else. bytewise: per column of the target. ST_DATA rule_refused: the origin waits by name. */

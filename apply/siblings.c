@@ -524,12 +524,14 @@ static enum status forget_siblings(struct applier *a, struct stable_params *sp, 
         return session_send(a->db, &a->fixed[FIXED_SIB_FORGET], sql, 3, sp->p, on_removed, removed, e);
 }
 
+/* While siblings are open their contributions are kept: the set may have to be merged anew. */
 static enum status forget_dots(struct applier *a, struct stable_params *sp, struct err *e)
 {
         static const char sql[] =
                 "DELETE FROM pangea.column_dot WHERE ctid = ANY (ARRAY(SELECT d.ctid FROM pangea.column_dot d"
                 " JOIN ROWS FROM (unnest($1::text[]), unnest($2::int8[]), unnest($3::int8[])) AS v(region, roident, hlc)"
-                " ON d.region = v.region AND d.hlc <= v.hlc LIMIT 20000))";
+                " ON d.region = v.region AND d.hlc <= v.hlc"
+                " WHERE NOT EXISTS (SELECT FROM pangea.sibling b WHERE b.rel = d.rel AND b.key = d.key) LIMIT 20000))";
         return session_send(a->db, &a->fixed[FIXED_DOTS_FORGET], sql, 3, sp->p, NULL, NULL, e);
 }
 

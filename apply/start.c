@@ -1,6 +1,7 @@
 /* start: what is done at every start and after every loss of the database session: everything is read again from pangea.position and the
  * logs; nothing that was held in memory is believed.  DESIGN 6.1. */
 #include "apply/applier.h"
+#include "apply/resolve.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -248,7 +249,7 @@ enum status apply_start(struct applier *a, struct err *e)
         if (s != ST_OK)
                 return s;
         a->catalog = catalog_new(a->topo, a->me);
-        a->rules = (struct rules_known){.books = a->books, .stable = &a->stable};
+        a->rules = (struct rules_known){.books = a->books, .stable = &a->stable, .resolver = resolver_bind, .ctx = a};
         catalog_set_rules(a->catalog, &a->rules);
         a->own = ownlog_new(a->me);
         s = open_logs(a, at, e);

@@ -123,6 +123,7 @@ int cmd_run(struct invocation *in)
                 o.capture = leader && (!only || capture) ? capture_run : NULL;
                 o.apply = !capture ? apply_run : NULL;
                 o.accept_rules = in->accept_rules;
+                o.allow_plugins = in->allow_plugins;
                 code = run_agents(&o);
         }
         topology_free(t);

@@ -35,6 +35,7 @@ const struct option_row option_table[OPT_COUNT] = {
         [OPT_KEEP] = {"confirm", NULL, "the row that stands is written once more: it is the decision", 0},
         [OPT_SET] = {"set", "JSON", "these columns get these values: '{\"qty\": 3}'", 0},
         [OPT_DELETE] = {"delete", NULL, "the row is deleted", 0},
+        [OPT_ALLOW_PLUGINS] = {"allow-plugins", "DIR", "load plug-ins that settle conflicts from this folder", 0},
         [OPT_HELP] = {"help", NULL, "explain the command", 'h'},
 };
 
@@ -53,7 +54,7 @@ const struct command command_table[] = {
          .exits = "4 PostgreSQL is not ready or lacks rights; 5 Kafka. A table that waits is named and no error",
          .run = cmd_init},
         {.name = "run",
-         .synopsis = "run --region NAME [--agent capture|apply] [--http ADDRESS:PORT|off] [--accept-rules]",
+         .synopsis = "run --region NAME [--agent capture|apply] [--http ADDRESS:PORT|off] [--accept-rules] [--allow-plugins DIR]",
          .line = "run a region's agents",
          .help = "Runs the capture agent (in a leader) and the apply agent of one region, until it is told to stop. It logs to stderr: text on a\n"
                  "terminal, JSON lines otherwise. PostgreSQL and Kafka may come and go meanwhile.\n"
@@ -63,8 +64,10 @@ const struct command command_table[] = {
                  "With `http` in the region's part of the topology it answers there (docs/http.md). Two processes of one region, one for each\n"
                  "agent, need an address each: --http.\n"
                  "--accept-rules: a table's rule changes from or to delta, union, json_merge or column_merge; nobody writes to it in any region,\n"
-                 "and everything was stable (status says so).",
-         .options = WHERE | BIT(OPT_AGENT) | BIT(OPT_HTTP) | BIT(OPT_ACCEPT_RULES),
+                 "and everything was stable (status says so).\n"
+                 "--allow-plugins: rules `plugin` may load shared objects from this folder; the folder and the files must belong to root or to the\n"
+                 "user of the daemon, and nobody else may write to them.",
+         .options = WHERE | BIT(OPT_AGENT) | BIT(OPT_HTTP) | BIT(OPT_ACCEPT_RULES) | BIT(OPT_ALLOW_PLUGINS),
          .exits = "4 or 5 an agent stopped by name and was the only one left; 7 drain_timeout passed",
          .run = cmd_run},
         {.name = "status",

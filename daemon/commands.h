@@ -32,6 +32,7 @@ enum option_id {
         OPT_KEEP,
         OPT_SET,
         OPT_DELETE,
+        OPT_ALLOW_PLUGINS,
         OPT_HELP,
 };
 enum { OPT_COUNT = OPT_HELP + 1 };

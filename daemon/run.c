@@ -303,6 +303,7 @@ static bool start_job(struct supervisor *s, const char *name, agent_main *main)
         j->control.accept_rules = s->opts->accept_rules;
         j->control.metrics = s->metrics;
         control_turned(&j->control);
+        j->control.allow_plugins = s->opts->allow_plugins;
         j->opts = (struct agent_opts){.topology = copy(s->opts->topology), .me = s->opts->region->id, .control = &j->control};
         if (!j->opts.topology)
                 return false;

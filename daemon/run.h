@@ -14,6 +14,7 @@ struct run_opts {
         const char *http; /* --http; may be NULL */
         agent_main *capture, *apply; /* NULL: this process does not run it */
         bool accept_rules;           /* topology/control.h */
+        const char *allow_plugins;   /* likewise */
 };
 
 /* Runs until every agent has ended; the exit code. Signals must be blocked by run_block_signals() before any thread starts. */
