@@ -248,17 +248,21 @@ enum status sets_merge(struct pass *p, struct set_table *const *tables, size_t n
 
 /* ---- the step of a pass ---------------------------------------------------------------------------------------------------------------- */
 
-static enum status check_whole(const struct pass *p, const struct fold_table *t, struct err *e)
+/* A table that has just been given its rule may have been written without REPLICA IDENTITY FULL: a new row that is whole is enough, unless the
+ * rule needs to know what an update changed. */
+static enum status check_whole(const struct pass *p, const struct fold_table *t, const struct net *n, struct err *e)
 {
         const struct target *target = t->map.target;
-        if (t->rel->full || !target->set->full)
+        bool lacks = !n->del && !n->fresh && !n->before && target->set->rule->accumulates;
+        for (uint16_t i = 0; n->row && i < t->rel->ncols && !lacks; i++)
+                lacks = n->row[i].kind == VALUE_UNSENT;
+        if (t->rel->full || !lacks)
                 return ST_OK;
-        return err_named(
-                e, ST_DATA, "identity_not_full",
-                "table %s: its rule (%s) needs the old rows, and region %s sends it without REPLICA IDENTITY FULL; run ALTER "
-                "TABLE %s REPLICA IDENTITY FULL there (pangea init does it), and for what was written before it let the table "
-                "have last_write_wins until this origin has gone on",
-                target->name, target->set->name, regset_name(&p->a->regs, p->w->dot.region), target->name);
+        return err_named(e, ST_DATA, "identity_not_full",
+                         "table %s: its rule (%s) needs the old rows, and region %s wrote it without REPLICA IDENTITY FULL; run ALTER "
+                         "TABLE %s REPLICA IDENTITY FULL there (pangea init does it), and for what was written before it let the table "
+                         "have last_write_wins until this origin has gone on",
+                         target->name, target->set->name, regset_name(&p->a->regs, p->w->dot.region), target->name);
 }
 
 /* Rows that the guarded statement wrote are done with. */
@@ -325,15 +329,14 @@ enum status pass_sets(struct pass *p, struct err *e)
         for (uint32_t i = 0; i < p->seg->ntables && s == ST_OK; i++) {
                 const struct fold_table *t = &p->seg->tables[i];
                 struct set_table *set = NULL;
-                for (uint32_t k = 0; t->map.target->set && k < t->n; k++) {
+                for (uint32_t k = 0; t->map.target->set && k < t->n && s == ST_OK; k++) {
                         if (t->nets[k]->settled)
                                 continue;
+                        s = check_whole(p, t, t->nets[k], e);
                         if (!set)
                                 set = tables[n++] = set_table_new(p, t, t->n);
                         set_key_add(set, t->nets[k]);
                 }
-                if (set)
-                        s = check_whole(p, t, e);
         }
         if (s != ST_OK || !n)
                 return s;
