@@ -28,10 +28,10 @@ struct loser {
         const char *image;  /* JSON of the local row that lost; NULL: the incoming one lost (its row, or a delete) */
         const char *stands; /* JSON of the local row that stands; NULL: see stands_text */
         /* of rules with siblings */
-        const char *rule;        /* NULL: last write wins */
-        bool by_text;            /* what lost is text, whatever image says; text NULL: it was a delete */
-        const char *text;        /* JSON of values as text */
-        const char *stands_text; /* likewise, what stands now; NULL: nothing */
+        const char *rule, *label; /* NULL: last write wins; label: never freed */
+        bool by_text;             /* what lost is text, whatever image says; text NULL: it was a delete */
+        const char *text;         /* JSON of values as text */
+        const char *stands_text;  /* likewise, what stands now; NULL: nothing */
         const struct dot *involved;
         size_t ninvolved; /* 0: the loser and its winner */
 };
@@ -71,7 +71,7 @@ struct applier {
         struct control *control;
         int wake_fd; /* eventfd-like pipe that the readers write; read end */
         int wake_write;
-        uint32_t leaders;        /* bit per region */
+        uint32_t leaders; /* bit per region */
         struct plugins *plugins;
         struct mirrors *mirrors; /* threads of their own; they read *topo */
         struct meter meter;

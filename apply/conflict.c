@@ -130,7 +130,7 @@ static enum status record_table(const struct work *w, const struct loser *l, siz
                 if (l[i].table->map.target != target)
                         continue;
                 add_loser(&c, &l[i], w);
-                meter_lost(&w->a->meter, target->name, conflict_kind_name(l[i].kind), l[i].rule ? l[i].rule : "last_write_wins");
+                meter_lost(&w->a->meter, target->name, conflict_kind_name(l[i].kind), l[i].label ? l[i].label : "last_write_wins");
                 count++;
         }
         array_begin(&keycols, 25);

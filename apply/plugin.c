@@ -50,7 +50,8 @@ static enum status check_owner(int fd, const char *what, struct err *e)
         if (fstat(fd, &st) != 0)
                 return err_set(e, ST_CONFIG, "%s: %s", what, strerror(errno));
         if (st.st_uid != 0 && st.st_uid != geteuid())
-                return err_set(e, ST_CONFIG, "%s belongs to user %u; it must belong to root or to the user of the daemon", what, st.st_uid);
+                return err_set(e, ST_CONFIG, "%s belongs to user %u; it must belong to root or to the user of the daemon", what,
+                               st.st_uid);
         if (st.st_mode & (S_IWGRP | S_IWOTH))
                 return err_set(e, ST_CONFIG, "%s can be written by others; run chmod go-w %s", what, what);
         return ST_OK;
@@ -60,8 +61,9 @@ static enum status check_folder(const struct plugins *p, const char *path, struc
 {
         char dir[PATH_MAX], real[PATH_MAX];
         if (!p->dir)
-                return err_set(e, ST_CONFIG, "this daemon loads no plug-ins; start it with `pangea run --allow-plugins DIR` when %s may be "
-                                             "loaded",
+                return err_set(e, ST_CONFIG,
+                               "this daemon loads no plug-ins; start it with `pangea run --allow-plugins DIR` when %s may be "
+                               "loaded",
                                path);
         if (!realpath(p->dir, dir))
                 return err_set(e, ST_CONFIG, "--allow-plugins %s: %s", p->dir, strerror(errno));
@@ -83,7 +85,8 @@ static enum status check_interface(const char *path, const struct pangea_plugin 
         if (!plugin)
                 return err_set(e, ST_CONFIG, "%s exports no object pangea_plugin (conflict/plugin.h)", path);
         if (plugin->abi != PANGEA_PLUGIN_ABI)
-                return err_set(e, ST_CONFIG, "%s was built for interface %u, this daemon has %u; build it anew with this version's plugin.h",
+                return err_set(e, ST_CONFIG,
+                               "%s was built for interface %u, this daemon has %u; build it anew with this version's plugin.h",
                                path, plugin->abi, PANGEA_PLUGIN_ABI);
         if (!plugin->name || !plugin->settle)
                 return err_set(e, ST_CONFIG, "%s: its pangea_plugin has no name or no settle", path);

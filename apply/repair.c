@@ -173,9 +173,9 @@ static enum status own_tombs(struct pass *p, struct repair *r, struct err *e)
         return s;
 }
 
-static enum status repair_segment(struct work *w, struct repair *r, const struct segment *seg, struct err *e)
+static enum status repair_segment(struct work *w, struct repair *r, const struct segment *seg, bool again, struct err *e)
 {
-        struct pass p = {.w = w, .a = w->a, .arena = r->arena, .seg = seg, .taken = r->taken};
+        struct pass p = {.w = w, .a = w->a, .arena = r->arena, .seg = seg, .taken = r->taken, .again = again};
         pass_clear_runs(&p);
         enum status s = ST_OK;
         if (!r->outer) {
@@ -232,8 +232,9 @@ static enum status repair_group(void *ctx, const struct group *g, struct err *e)
                 w.stamp = r->outer->w->stamp;
         if (s == ST_OK)
                 s = fold_group(g, r->arena, map_own, r, &seg, e);
-        for (; s == ST_OK && seg; seg = seg->next)
-                s = repair_segment(&w, r, seg, e);
+        bool again = g->chunk != 0;
+        for (; s == ST_OK && seg; seg = seg->next, again = true)
+                s = repair_segment(&w, r, seg, again, e);
         return s;
 }
 

@@ -22,8 +22,9 @@ static enum status failed(const struct resolver *r, const char *why, struct err 
 {
         char text[600];
         snprintf(text, sizeof text, "%s", why);
-        return err_named(e, ST_DATA, "resolver_failed", "table %s.%s: %s: %s; mend it in every region, the origin goes on by itself then",
-                         r->set->rel.schema, r->set->rel.name, r->what, text);
+        return err_named(e, ST_DATA, "resolver_failed",
+                         "table %s.%s: %s: %s; mend it in every region, the origin goes on by itself then", r->set->rel.schema,
+                         r->set->rel.name, r->what, text);
 }
 
 /* What was made may not be another key's row. */
@@ -169,11 +170,13 @@ static enum status bind_sql(struct resolver *r, const char *function, struct err
         if (s != ST_OK)
                 return s;
         if (pgres_rows(res) == 0)
-                s = err_set(e, ST_CONFIG,
-                            "function %s does not exist; write CREATE FUNCTION %s(versions %s[], regions text[], hlcs bigint[]) RETURNS %s .. IMMUTABLE",
-                            signature, quoted, t->qualified, t->qualified);
+                s = err_set(
+                        e, ST_CONFIG,
+                        "function %s does not exist; write CREATE FUNCTION %s(versions %s[], regions text[], hlcs bigint[]) RETURNS %s .. IMMUTABLE",
+                        signature, quoted, t->qualified, t->qualified);
         else if (pgres_text(res, 0, 0)[0] != 'i')
-                s = err_set(e, ST_CONFIG, "function %s is not IMMUTABLE: it could give another answer in another region", signature);
+                s = err_set(e, ST_CONFIG, "function %s is not IMMUTABLE: it could give another answer in another region",
+                            signature);
         else if (pgres_text(res, 0, 1)[0] != 't' || pgres_text(res, 0, 2)[0] == 't')
                 s = err_set(e, ST_CONFIG, "function %s does not return one row of type %s", signature, t->qualified);
         pgres_free(res);
@@ -195,13 +198,15 @@ static enum status call_plugin(void *ctx, const struct rule *rule, const struct 
         const struct resolver *r = ctx;
         uint16_t ncols = r->set->rel.ncols;
         struct pangea_version *versions = ARENA_ARRAY(arena, struct pangea_version, n);
-        struct pangea_result out = {.values = ARENA_ARRAY(arena, struct pangea_value, ncols), .alloc = plugin_alloc, .context = arena};
+        struct pangea_result out = {
+                .values = ARENA_ARRAY(arena, struct pangea_value, ncols), .alloc = plugin_alloc, .context = arena};
         (void)rule;
         for (size_t k = 0; k < n; k++) {
                 struct pangea_value *values = ARENA_ARRAY(arena, struct pangea_value, ncols);
                 for (uint16_t i = 0; i < ncols; i++)
                         values[i] = (struct pangea_value){v[k].row[i].data, v[k].row[i].len};
-                versions[k] = (struct pangea_version){.region = regset_name(&r->a->regs, v[k].dot.region), .hlc = v[k].dot.hlc.v, .values = values};
+                versions[k] = (struct pangea_version){
+                        .region = regset_name(&r->a->regs, v[k].dot.region), .hlc = v[k].dot.hlc.v, .values = values};
         }
         memcpy(out.values, versions[n - 1].values, sizeof *out.values * ncols);
         int rc = r->plugin->settle(&r->table, versions, n, &out);

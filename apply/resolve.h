@@ -8,6 +8,7 @@
 
 struct applier;
 /* Sets rule->resolve for sql and plugin; nothing for the others. ctx: the applier. ST_CONFIG: the function or plug-in cannot be used. */
-MUSTCHECK enum status resolver_bind(void *ctx, struct set_rule *set, const struct rule_spec *spec, struct rule *rule, struct err *e);
+MUSTCHECK enum status resolver_bind(void *ctx, struct set_rule *set, const struct rule_spec *spec, struct rule *rule,
+                                    struct err *e);
 
 #endif

@@ -60,6 +60,14 @@ static const char *name_of(const struct rule_spec *s, struct arena *arena)
         return name;
 }
 
+static const char *label_of(const struct rule_spec *s)
+{
+        for (size_t i = 0; i < s->ncolumns && s->row == RULE_LAST_WRITE_WINS; i++)
+                if (s->columns[i].rule != COLUMN_OF_ROW)
+                        return column_rule_name(s->columns[i].rule);
+        return row_rule_name(s->row);
+}
+
 /* The table here as a relation, and its columns as the rule wants to know them. */
 static void lay_out(struct set_rule *s, struct target *t, const bool *bytewise)
 {
@@ -142,6 +150,7 @@ static enum status bind_newest(struct set_rule *s, struct err *e)
                 return st;
         s->rule = &b->rule;
         s->name = b->name;
+        s->label = label_of(spec);
         s->dots = spec_has_dots(spec);
         s->olds = spec_has_olds(spec);
         s->full = rule_spec_needs_full(spec);

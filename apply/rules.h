@@ -30,6 +30,7 @@ struct set_rule {
         bool olds;               /* text_merge: what a version replaced is kept until it is stable: likewise */
         bool full;               /* old rows are needed: REPLICA IDENTITY FULL */
         const char *name;        /* of the rule, for people: "greatest", "last_write_wins, balance: delta" */
+        const char *label;       /* of the rule, for metrics: one word, never freed */
         int16_t *at;             /* per column of the target: its place in a version; -1: a generated one */
         struct relation rel;     /* the table here, as if it were a relation of a log: what a merge makes is written through it */
         struct mapping map;

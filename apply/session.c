@@ -17,7 +17,7 @@ struct session {
         struct sent *sent;
         size_t nsent, cap;
         uint64_t next_name;
-        void *ctx; /* of the sync under way */
+        void *ctx;               /* of the sync under way */
         struct control *control; /* borrowed; NULL: nobody is told */
 };
 

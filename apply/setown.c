@@ -91,7 +91,7 @@ enum status own_sets(struct pass *p, own_begin *begin, void *ctx, bool *wrote, s
                 if (!set)
                         continue;
                 for (uint32_t k = 0; k < t->n; k++)
-                        deletes |= t->nets[k]->had_del;
+                        deletes |= t->nets[k]->del;
                 struct set_table *rows = concerned(p, t, &killed);
                 if (rows || (set->dots && deletes))
                         s = begin(ctx, e);

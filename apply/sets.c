@@ -121,7 +121,7 @@ static void set_incoming(struct pass *p, struct set_key *k)
 {
         const struct set_table *t = k->table;
         const struct net *n = k->net;
-        k->in = (struct incoming){.had_del = n->had_del, .fresh = n->fresh, .is_insert = n->is_insert};
+        k->in = (struct incoming){.had_del = n->had_del, .fresh = n->fresh, .is_insert = n->is_insert, .again = p->again};
         k->in.v = (struct version){.dot = p->w->dot, .seen = pass_seen_by(p->w, n)};
         if (n->row)
                 k->in.v.row = set_cells(p->arena, t, n->row, k->row);
@@ -172,6 +172,7 @@ static void lose(struct pass *p, struct set_key *k, const struct key_state *stoo
                                             .winner = l->winner,
                                             .kind = l->kind,
                                             .rule = k->table->set->name,
+                                            .label = k->table->set->label,
                                             .by_text = true,
                                             .text = l->row ? set_json(p->arena, k->table, l->row) : NULL,
                                             .stands_text = stands,
@@ -258,11 +259,12 @@ static enum status check_whole(const struct pass *p, const struct fold_table *t,
                 lacks = n->row[i].kind == VALUE_UNSENT;
         if (t->rel->full || !lacks)
                 return ST_OK;
-        return err_named(e, ST_DATA, "identity_not_full",
-                         "table %s: its rule (%s) needs the old rows, and region %s wrote it without REPLICA IDENTITY FULL; run ALTER "
-                         "TABLE %s REPLICA IDENTITY FULL there (pangea init does it), and for what was written before it let the table "
-                         "have last_write_wins until this origin has gone on",
-                         target->name, target->set->name, regset_name(&p->a->regs, p->w->dot.region), target->name);
+        return err_named(
+                e, ST_DATA, "identity_not_full",
+                "table %s: its rule (%s) needs the old rows, and region %s wrote it without REPLICA IDENTITY FULL; run ALTER "
+                "TABLE %s REPLICA IDENTITY FULL there (pangea init does it), and for what was written before it let the table "
+                "have last_write_wins until this origin has gone on",
+                target->name, target->set->name, regset_name(&p->a->regs, p->w->dot.region), target->name);
 }
 
 /* Rows that the guarded statement wrote are done with. */

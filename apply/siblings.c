@@ -565,7 +565,7 @@ enum status siblings_deleted(struct pass *p, const struct fold_table *t, struct 
         enum status s = ST_OK;
         for (uint32_t i = 0; i < t->n && s == ST_OK; i++) {
                 struct vector seen = pass_seen_by(p->w, t->nets[i]);
-                if (t->nets[i]->had_del)
+                if (t->nets[i]->del) /* one that ends as a row: merge_own */
                         s = forget_dead(p, t->map.target->name, t->nets[i], &seen, e);
         }
         return s;

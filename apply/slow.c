@@ -116,11 +116,12 @@ static enum conflict_kind kind_of(const struct net *n)
 
 static enum status timestamp_gone(const struct pass *p, const struct fold_table *t, const struct net *n, struct err *e)
 {
-        return err_named(e, ST_DATA, "timestamp_gone",
-                         "table %s: the commit timestamp of a row that xid %u wrote is gone (VACUUM FREEZE) while older versions are not "
-                         "stable yet; make a new version of what shall stand%s: UPDATE %s SET (any column to itself) WHERE xmin = '%u'",
-                         t->map.target->name, n->standing->xmin, p->a->follower ? " in a leader, then here" : ", here",
-                         t->map.target->name, n->standing->xmin);
+        return err_named(
+                e, ST_DATA, "timestamp_gone",
+                "table %s: the commit timestamp of a row that xid %u wrote is gone (VACUUM FREEZE) while older versions are not "
+                "stable yet; make a new version of what shall stand%s: UPDATE %s SET (any column to itself) WHERE xmin = '%u'",
+                t->map.target->name, n->standing->xmin, p->a->follower ? " in a leader, then here" : ", here", t->map.target->name,
+                n->standing->xmin);
 }
 
 enum status pass_decide(struct pass *p, const struct fold_table *t, struct net *n, enum verdict *v, struct err *e)

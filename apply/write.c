@@ -139,9 +139,9 @@ static enum status fast(struct pass *p, struct err *e)
         return s;
 }
 
-static enum status write_segment(struct work *w, const struct segment *seg, struct arena *arena, struct err *e)
+static enum status write_segment(struct work *w, const struct segment *seg, bool again, struct arena *arena, struct err *e)
 {
-        struct pass p = {.w = w, .a = w->a, .arena = arena, .seg = seg};
+        struct pass p = {.w = w, .a = w->a, .arena = arena, .seg = seg, .again = again};
         pass_clear_runs(&p);
         enum status s = pass_hold_against_tombs(&p, e);
         if (s == ST_OK && seg->ntables)
@@ -184,7 +184,8 @@ enum status write_group(struct work *w, const struct group *g, struct err *e)
         struct segment *seg = NULL;
         w->g = g;
         enum status s = fold_group(g, arena, map_relation, &m, &seg, e);
-        for (; s == ST_OK && seg; seg = seg->next)
-                s = write_segment(w, seg, arena, e);
+        bool again = g->chunk != 0;
+        for (; s == ST_OK && seg; seg = seg->next, again = true)
+                s = write_segment(w, seg, again, arena, e);
         return s;
 }

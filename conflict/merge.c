@@ -167,6 +167,8 @@ static enum status settle_rest(struct work *w)
 static bool known_already(const struct work *w)
 {
         struct dot d = w->in->v.dot;
+        if (w->in->again)
+                return false;
         bool deletes = w->in->had_del || !w->in->v.row;
         if (deletes && w->stands->tombs.at[d.region.i].v >= d.hlc.v)
                 return true;
@@ -354,7 +356,7 @@ enum status merge_own(const struct rule *rule, const struct key_state *stands, c
         const struct version *v = &w.in->v;
         enum status st = ST_OK;
         struct dot killer;
-        bool noted = v->row && dots_noted(&w.dots, v->rule, v->dot);
+        bool noted = v->row && !in->again && dots_noted(&w.dots, v->rule, v->dot);
         if (in->had_del || !in->v.row) {
                 w.tombs.at[v->dot.region.i] = hlc_max(w.tombs.at[v->dot.region.i], v->dot.hlc);
                 if (!noted)

@@ -36,7 +36,7 @@ struct pangea_table {
 
 struct pangea_version {
         const char *region;
-        uint64_t hlc; /* Unix microseconds, strictly increasing in a region */
+        uint64_t hlc;                      /* Unix microseconds, strictly increasing in a region */
         const struct pangea_value *values; /* ncolumns */
 };
 
@@ -50,7 +50,8 @@ struct pangea_result {
 };
 
 /* 0: there is an answer. Anything else: the change cannot be applied, its region waits with the error's text until the plug-in is mended. */
-typedef int pangea_settle(const struct pangea_table *table, const struct pangea_version *versions, size_t n, struct pangea_result *result);
+typedef int pangea_settle(const struct pangea_table *table, const struct pangea_version *versions, size_t n,
+                          struct pangea_result *result);
 
 struct pangea_plugin {
         uint32_t abi;     /* PANGEA_PLUGIN_ABI */

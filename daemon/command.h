@@ -32,7 +32,7 @@ struct invocation {
         const char *http;                 /* --http ADDRESS:PORT | off */
         const char *mode;                 /* --mode of sequences */
         bool apply;                       /* --apply */
-        const char *allow_plugins; /* --allow-plugins DIR */
+        const char *allow_plugins;        /* --allow-plugins DIR */
         int noperands;
         char **operands;
 };
