@@ -126,6 +126,15 @@ struct timers {
         int64_t since;
 };
 
+static void status_now(struct applier *a, int64_t since)
+{
+        struct err why = {0};
+        const struct pause *p = &a->pauses.agent;
+        if (p->on)
+                pause_words(p, a->topo->regions[a->me.i].name, "apply", NULL, &why);
+        status_write(a, p->on ? STATE_PAUSED : STATE_RUNNING, p->on ? p->since_us : since, p->on ? &why : NULL);
+}
+
 static enum status housekeeping(struct applier *a, struct timers *t, struct err *e)
 {
         int64_t now = clock_mono_us();
@@ -146,7 +155,7 @@ static enum status housekeeping(struct applier *a, struct timers *t, struct err 
         }
         if (s == ST_OK && now >= t->status) {
                 t->status = now + SECOND;
-                status_write(a, STATE_RUNNING, t->since, NULL);
+                status_now(a, t->since);
                 if (pg_lost(a->side)) /* with nothing to apply nobody else would notice, and the agent would be silent for good */
                         s = err_set(e, ST_RETRY, "the session that writes the status was lost");
         }
@@ -174,7 +183,12 @@ static enum status live(struct applier *a, struct err *e)
                         apply_forget(a);
                         return err_set(e, ST_OK, "a new topology");
                 }
-                s = apply_turn(a, &moved, e);
+                bool paused_or_resumed = false;
+                s = pause_turn(a, &paused_or_resumed, e);
+                if (paused_or_resumed)
+                        t.status = 0;
+                if (s == ST_OK)
+                        s = apply_turn(a, &moved, e);
                 if (s == ST_OK)
                         s = housekeeping(a, &t, e);
                 if (s == ST_OK && all_stopped(a, e))

@@ -16,6 +16,7 @@
 #include "apply/tombs.h"
 #include "conflict/lww.h"
 #include "topology/control.h"
+#include "topology/pause.h"
 
 /* A version that lost, to be recorded. */
 struct loser {
@@ -100,6 +101,8 @@ struct applier {
         uint32_t held;         /* who keeps applied versions from being stable (a bit each); 0: everything is stable */
         int64_t held_since_us; /* wall clock: since when it is none, or any */
         struct freeze freeze;
+        struct pauses pauses;
+        int64_t pause_look_at;  /* monotonic */
         struct vector at_start; /* applied when the session began: xids of those groups are not known */
         struct pending_xid pending[PENDING_XIDS];
         size_t npending;
@@ -226,6 +229,11 @@ MUSTCHECK enum status apply_turn(struct applier *a, bool *moved, struct err *e);
 MUSTCHECK enum status apply_marker(struct applier *a, region_id from, const struct log_item *i, struct err *e);
 /* Sets an origin's state, logs a change of it. why may be NULL. */
 void origin_state(struct applier *a, struct origin *o, enum agent_state state, const struct err *why);
+
+/* pause.c: what an operator has paused, looked at every now and then and at once in a new session. ST_RETRY: it cannot be known. */
+MUSTCHECK enum status pause_turn(struct applier *a, bool *changed, struct err *e);
+/* NULL: this origin is not paused. */
+const struct pause *pause_of(const struct applier *a, const struct origin *o);
 
 /* follower.c: a follower's log holds EPOCH and PROGRESS, so that the others know its position. */
 struct follower;

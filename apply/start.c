@@ -287,6 +287,7 @@ void apply_forget(struct applier *a)
         if (a->side)
                 pg_close(a->side);
         a->side = NULL;
+        a->pauses = (struct pauses){.read = false};
         a->session_origin = REGION_NONE;
         a->sets_ahead = NULL;
         a->nown_marks = a->npending = 0;

@@ -69,7 +69,7 @@ static void read_logs(struct applier *a)
                 }
                 log_trouble(a, o, inlog_pump(o->log, &e), &e);
                 const char *searched = inlog_searches(o->log);
-                if (!o->dead && *searched) {
+                if (!o->dead && *searched && !pause_of(a, o)) {
                         err_set(&e, ST_RETRY, "waits for %s", searched);
                         origin_state(a, o, STATE_WAITING, &e);
                 }
@@ -203,9 +203,11 @@ enum status apply_turn(struct applier *a, bool *moved, struct err *e)
 {
         *moved = false;
         read_logs(a);
+        if (a->pauses.agent.on)
+                return ST_OK;
         enum status s = work_own(a, moved, e);
         for (unsigned i = 0; i < a->topo->names.n && s == ST_OK; i++)
-                if (i != a->me.i && a->leaders >> i & 1)
+                if (i != a->me.i && a->leaders >> i & 1 && !a->pauses.origin[i].on)
                         s = work_origin(a, &a->from[i], moved, e);
         return s;
 }

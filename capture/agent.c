@@ -57,18 +57,36 @@ static struct session *session_new(const struct topology *t, region_id me, struc
         return s;
 }
 
+/* Without a session: the slot keeps what is not published. The status thread sees when it is over. */
+static void wait_while_paused(struct control *control, struct view *view)
+{
+        while (view_paused(view) && atomic_load(&control->stop) == STOP_NO && !atomic_load(&control->next)) {
+                view_show_pause(view);
+                back_off(control, PAUSE_LOOK_US);
+        }
+}
+
 /* Sessions under one topology, until asked to stop, stopped by name, or handed another topology (then ST_OK). */
 static enum status run_sessions(const struct topology *t, region_id me, struct control *control, struct view *view, struct err *e)
 {
         int64_t wait = BACKOFF_MIN_US;
         unsigned seed = (unsigned)getpid() ^ (unsigned)clock_mono_us();
         for (;;) {
+                wait_while_paused(control, view);
+                if (atomic_load(&control->stop) != STOP_NO)
+                        return err_set(e, ST_STOP, "asked to stop");
+                if (atomic_load(&control->next))
+                        return ST_OK;
                 int64_t began = clock_mono_us();
                 struct session *s = session_new(t, me, control, view);
                 enum status st = session_run(s, e);
                 free(s);
-                if (st == ST_STOP)
-                        return atomic_load(&control->stop) == STOP_NO ? ST_OK : st;
+                if (st == ST_STOP && atomic_load(&control->stop) != STOP_NO)
+                        return st;
+                if (st == ST_STOP && atomic_load(&control->next))
+                        return ST_OK;
+                if (st == ST_STOP || strcmp(e->name, "paused") == 0)
+                        continue;
                 if (!waits(st, e))
                         return st;
                 if (clock_mono_us() - began > HEALTHY_US)
@@ -91,7 +109,7 @@ static enum status run_topology(struct topology *t, const char *region, struct c
         struct adopt_thread adopt = {0};
         if (!r)
                 return err_set(e, ST_CONFIG, "region %s is not in the topology any more", region);
-        status_start(&status, r, view);
+        status_start(&status, r, &t->names, control, view);
         adopt_start(&adopt, t, r->id, view);
         enum status st = run_sessions(t, r->id, control, view, e);
         adopt_stop(&adopt);

@@ -224,7 +224,7 @@ static enum status drain(struct session *s, struct err *e)
 
 static bool asked(struct session *s)
 {
-        return atomic_load(&s->control->stop) != STOP_NO || atomic_load(&s->control->next) != NULL;
+        return atomic_load(&s->control->stop) != STOP_NO || atomic_load(&s->control->next) != NULL || view_paused(s->view);
 }
 
 enum status session_loop(struct session *s, struct err *e)

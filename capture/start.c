@@ -352,11 +352,26 @@ static enum status start_log(struct session *s, struct judge_facts *f, struct ta
         return st;
 }
 
+/* Before anything is taken or published: the status thread may not have looked yet. */
+static enum status not_paused(struct session *s, struct err *e)
+{
+        struct pauses p = {0};
+        enum status st = pauses_read(s->side, &s->topo->names, "capture", &p, e);
+        if (st != ST_OK)
+                return st;
+        (void)view_pause(s->view, &p.agent);
+        if (p.agent.on)
+                pause_words(&p.agent, s->region->name, "capture", NULL, e);
+        return p.agent.on ? ST_RETRY : ST_OK;
+}
+
 enum status session_start(struct session *s, struct err *e)
 {
         struct judge_facts f = {.region = s->region->name};
         struct tail_reader t = {.regs = &s->regs, .me = s->me, .idle = session_idle, .ctx = s};
         enum status st = open_postgres(s, &f, e);
+        if (st == ST_OK)
+                st = not_paused(s, e);
         if (st == ST_OK)
                 st = take_slot(s, &f, e);
         if (st == ST_OK)

@@ -140,12 +140,14 @@ static struct pg *connect_status(struct status_thread *s)
         return c;
 }
 
-/* Until the state changed, a second has passed, or the end is asked for (then true). */
+/* Until the state changed, it is time to look whether it is paused, or the end is asked for (then true). */
 static bool wait_for_news(struct view *v, uint64_t *seen)
 {
         struct timespec until;
         clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_sec += EVERY_US / 1000000;
+        until.tv_nsec += PAUSE_LOOK_US * 1000;
+        until.tv_sec += until.tv_nsec / 1000000000;
+        until.tv_nsec %= 1000000000;
         pthread_mutex_lock(&v->lock);
         while (!v->end && v->version == *seen)
                 if (pthread_cond_timedwait(&v->changed, &v->lock, &until) == ETIMEDOUT)
@@ -156,14 +158,29 @@ static bool wait_for_news(struct view *v, uint64_t *seen)
         return end;
 }
 
+static void look_for_pause(struct status_thread *s, struct pg *c, struct pauses *known)
+{
+        struct err ignored;
+        uint64_t one = 1;
+        if (pauses_read(c, s->names, "capture", known, &ignored) == ST_OK && view_pause(s->view, &known->agent))
+                (void)!write(s->control->wake_fd, &one, sizeof one);
+}
+
 static void *status_main(void *arg)
 {
         struct status_thread *s = arg;
         struct pg *c = NULL;
-        uint64_t seen = 0;
-        int64_t tried = 0;
+        struct pauses pauses = {.read = false};
+        uint64_t seen = 0, told = UINT64_MAX;
+        int64_t tried = 0, wrote = 0;
         for (bool end = false; !end;) {
                 end = wait_for_news(s->view, &seen);
+                if (c && !end)
+                        look_for_pause(s, c, &pauses);
+                if (!end && seen == told && clock_mono_us() - wrote < EVERY_US)
+                        continue;
+                told = seen;
+                wrote = clock_mono_us();
                 gauges_show(&s->gauges, s->view);
                 if (!c && (end || clock_mono_us() - tried >= CONNECT_EVERY_US)) {
                         tried = clock_mono_us();
@@ -175,6 +192,7 @@ static void *status_main(void *arg)
                         if (pg_lost(c) || end) {
                                 pg_close(c);
                                 c = NULL;
+                                pauses.read = false;
                         }
                 }
         }
@@ -183,9 +201,12 @@ static void *status_main(void *arg)
         return NULL;
 }
 
-void status_start(struct status_thread *s, const struct region *region, struct view *view)
+void status_start(struct status_thread *s, const struct region *region, const struct regset *names, struct control *control,
+                  struct view *view)
 {
         s->region = region;
+        s->names = names;
+        s->control = control;
         s->view = view;
         s->view->end = false;
         s->started = pthread_create(&s->thread, NULL, status_main, s) == 0;

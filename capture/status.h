@@ -1,6 +1,7 @@
-/* status: a thread that keeps the capture agent's row of pangea.status (docs/status.md): once a second and at each change of state.
+/* status: a thread that keeps the capture agent's row of pangea.status (docs/status.md): once a second and at each change of state.  It also looks
+ * whether somebody has paused the agent (topology/pause.h).
  * It has a connection of its own, so that it still tells when the capture thread waits; while PostgreSQL is away nothing can be told.
- * Owner: the agent.  The region and the view are borrowed until status_stop. */
+ * Owner: the agent.  Everything else is borrowed until status_stop. */
 #ifndef PANGEA_CAPTURE_STATUS_H
 #define PANGEA_CAPTURE_STATUS_H
 
@@ -11,11 +12,14 @@ struct status_thread {
         pthread_t thread;
         bool started;
         const struct region *region;
+        const struct regset *names; /* of the regions */
+        struct control *control;    /* woken when somebody pauses or resumes */
         struct view *view;
         struct gauges gauges;
 };
 
-void status_start(struct status_thread *s, const struct region *region, struct view *view);
+void status_start(struct status_thread *s, const struct region *region, const struct regset *names, struct control *control,
+                  struct view *view);
 /* Writes the last state and ends; bounded by the connection's own time limits. */
 void status_stop(struct status_thread *s);
 /* The document as JSON; lag_bytes is how far the WAL's end is ahead of what is decoded (a running agent far behind is catching up).

@@ -49,9 +49,9 @@ static void set(struct view *v, enum agent_state state, const char *name, const 
         }
         pthread_mutex_unlock(&v->lock);
         if (told)
-                log_event(state == STATE_STOPPED   ? LOG_ERROR
-                          : state == STATE_WAITING ? LOG_WARN
-                                                   : LOG_INFO,
+                log_event(state == STATE_STOPPED                            ? LOG_ERROR
+                          : state == STATE_WAITING || state == STATE_PAUSED ? LOG_WARN
+                                                                            : LOG_INFO,
                           "capture.state", "state=%s\tname=%s\twhy=%s", state_name(state), name, why);
 }
 
@@ -64,6 +64,43 @@ void view_error(struct view *v, enum agent_state state, const struct err *e)
 {
         char todo[400];
         set(v, state, e->name, e->msg, stop_todo(e->name, v->region, todo, sizeof todo));
+}
+
+bool view_pause(struct view *v, const struct pause *p)
+{
+        struct pause none = {.on = false};
+        p = p ? p : &none;
+        pthread_mutex_lock(&v->lock);
+        bool changed = v->pause.on != p->on || v->pause.since_us != p->since_us;
+        v->pause = *p;
+        pthread_mutex_unlock(&v->lock);
+        return changed;
+}
+
+bool view_paused(struct view *v)
+{
+        pthread_mutex_lock(&v->lock);
+        bool on = v->pause.on;
+        pthread_mutex_unlock(&v->lock);
+        return on;
+}
+
+/* The words of pause_words, with the time of the pause as that of the state. */
+void view_show_pause(struct view *v)
+{
+        struct err e = {0};
+        struct pause p;
+        pthread_mutex_lock(&v->lock);
+        p = v->pause;
+        pthread_mutex_unlock(&v->lock);
+        if (!p.on)
+                return;
+        pause_words(&p, v->region, "capture", NULL, &e);
+        const char *todo = strrchr(e.msg, ';');
+        set(v, STATE_PAUSED, e.name, e.msg, todo ? todo + 2 : "");
+        pthread_mutex_lock(&v->lock);
+        v->since_us = p.since_us;
+        pthread_mutex_unlock(&v->lock);
 }
 
 void view_numbers(struct view *v, const struct view_numbers *n)

@@ -7,6 +7,7 @@
 
 #include "change/vector.h"
 #include "topology/control.h"
+#include "topology/pause.h"
 
 #define BEHIND_BYTES (INT64_C(16) << 20) /* of WAL not decoded: more than that is catching up, not running */
 
@@ -29,6 +30,7 @@ struct view {
         enum agent_state state;
         int64_t since_us; /* wall clock */
         char why[1000], todo[400], error[32];
+        struct pause pause; /* what an operator has paused */
         struct view_numbers now;
         char *tables;     /* JSON array; NULL: not known yet */
         uint64_t version; /* counts changes of state and tables */
@@ -42,6 +44,11 @@ void view_release(struct view *v);
 void view_state(struct view *v, enum agent_state state, const char *why);
 /* Waiting for, or stopped by, an error. */
 void view_error(struct view *v, enum agent_state state, const struct err *e);
+/* What an operator has paused, from whichever thread has just looked; p NULL or off: nothing. True when that is a change. */
+bool view_pause(struct view *v, const struct pause *p);
+bool view_paused(struct view *v);
+/* State, why and what to do of the pause. */
+void view_show_pause(struct view *v);
 void view_numbers(struct view *v, const struct view_numbers *n);
 /* Taken: free()d by the view. */
 void view_tables(struct view *v, char *json);

@@ -44,7 +44,8 @@ static struct lag lag_of(const struct status_region *origin, const struct status
 
 static bool moving(const struct lag *l)
 {
-        return json_is_number(l->seconds) && strcmp(l->state, "stopped") != 0 && strcmp(l->state, "waiting") != 0;
+        return json_is_number(l->seconds) && strcmp(l->state, "stopped") != 0 && strcmp(l->state, "waiting") != 0 &&
+               strcmp(l->state, "paused") != 0;
 }
 
 /* ---- for people ---------------------------------------------------------------------------------------------------------------------- */

@@ -91,6 +91,8 @@ static int set_option(struct invocation *in, enum option_id o, const char *arg)
         case OPT_HTTP: return set_http(in, arg);
         case OPT_TABLES: in->tables = arg; break;
         case OPT_TIMEOUT: return set_timeout(in, arg);
+        case OPT_ORIGIN: in->origin = arg; break;
+        case OPT_REASON: in->reason = arg; break;
         case OPT_FORMAT: in->format = arg; break;
         case OPT_MODE: in->mode = arg; break;
         case OPT_APPLY: in->apply = true; break;

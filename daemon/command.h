@@ -33,6 +33,8 @@ struct invocation {
         const char *mode;                 /* --mode of sequences */
         bool apply;                       /* --apply */
         const char *allow_plugins;        /* --allow-plugins DIR */
+        const char *origin;               /* --origin of pause and resume */
+        const char *reason;               /* --reason */
         int noperands;
         char **operands;
 };
@@ -49,6 +51,8 @@ int cmd_lag(struct invocation *in);
 int cmd_topology(struct invocation *in);
 int cmd_explain(struct invocation *in);
 int cmd_sequences(struct invocation *in);
+int cmd_pause(struct invocation *in);
+int cmd_resume(struct invocation *in);
 int cmd_event(struct invocation *in);
 int cmd_validate(struct invocation *in);
 int cmd_help(struct invocation *in);

@@ -13,6 +13,8 @@ enum option_id {
         OPT_HTTP,
         OPT_TABLES,
         OPT_TIMEOUT,
+        OPT_ORIGIN,
+        OPT_REASON,
         OPT_FORMAT,
         OPT_MODE,
         OPT_APPLY,

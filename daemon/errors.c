@@ -37,6 +37,7 @@ const struct error_row error_table[] = {
          "dump it and load it into a database with a real encoding"},
         {"table_unfit", EXIT_USAGE, "a table cannot be replicated as its route says",
          "do what the message names, for the table or in the topology"},
+        {"paused", EXIT_DEGRADED, "an operator has paused the agent or an origin", "pangea resume, as the message says"},
         /* the slot and the server behind it */
         {"slot_missing", EXIT_POSTGRES, "the replication slot was dropped, or the server was restored or promoted without it",
          "what was committed since is in no log: " SET_UP_ANEW},

@@ -31,6 +31,7 @@ static const char *const migrations[SCHEMA_VERSION - 1] = {
         "CREATE TABLE IF NOT EXISTS pangea.column_dot ( rel text NOT NULL, key bytea NOT NULL, col text NOT NULL, element text NOT NULL, region text NOT NULL, hlc bigint NOT NULL ); "
         "CREATE INDEX IF NOT EXISTS column_dot_key ON pangea.column_dot (rel, key); "
         "CREATE TABLE IF NOT EXISTS pangea.rules ( region text NOT NULL, from_hlc bigint NOT NULL, generation int NOT NULL, doc jsonb NOT NULL, at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (region, from_hlc) )",
+        "CREATE TABLE IF NOT EXISTS pangea.pause (agent text NOT NULL, origin text NOT NULL, at timestamptz NOT NULL DEFAULT now(), by_whom text NOT NULL, reason text, PRIMARY KEY (agent, origin))",
 };
 
 /* Of a schema that is there. One without pangea.meta was left by an init that did not come to its end: its version is not known. */

@@ -124,6 +124,16 @@ CREATE TABLE pangea.rules (
         PRIMARY KEY (region, from_hlc)
 );
 
+-- What an operator has paused (pangea pause); the agents look several times a second. Version 4.
+CREATE TABLE pangea.pause (
+        agent          text NOT NULL,     -- capture | apply
+        origin         text NOT NULL,     -- what apply holds back: one region's changes, or '' for all
+        at             timestamptz NOT NULL DEFAULT now(),
+        by_whom        text NOT NULL,
+        reason         text,
+        PRIMARY KEY (agent, origin)
+);
+
 -- The state of the agents, once a second.
 CREATE UNLOGGED TABLE pangea.status (
         agent          text PRIMARY KEY,  -- capture | apply

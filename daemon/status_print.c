@@ -77,7 +77,7 @@ const json_t *status_origin(const struct status_region *r, const char *origin)
 /* ---- what is wrong, and what to do ---------------------------------------------------------------------------------------------------- */
 static bool bad_state(const char *state)
 {
-        return !state || strcmp(state, "stopped") == 0 || strcmp(state, "waiting") == 0;
+        return !state || strcmp(state, "stopped") == 0 || strcmp(state, "waiting") == 0 || strcmp(state, "paused") == 0;
 }
 
 static void problem(struct status_view *v, const char *who, const json_t *doc)
@@ -86,6 +86,8 @@ static void problem(struct status_view *v, const char *who, const json_t *doc)
         const char *waits = text(doc, "waits_for");
         if (why && todo && strstr(why, todo)) /* said already */
                 todo = NULL;
+        if (error && state && strcmp(error, state) == 0)
+                error = NULL;
         v->degraded = true;
         buf_printf(v->problems, "%s: %s%s%s%s%s%s%s%s\n", who, state ? state : "", error ? " (" : "", error ? error : "",
                    error ? ")" : "", why || waits ? ": " : "",
@@ -126,14 +128,14 @@ static void agent_problems(struct status_view *v, const struct status_region *r,
         size_t i;
         json_t *o;
         const json_t *doc = r->docs[agent];
-        bool named = false;
+        bool named = false, paused = text(doc, "state") && strcmp(text(doc, "state"), "paused") == 0;
         if (!status_alive(r, agent)) {
                 silent(v, r, agent);
                 return;
         }
         json_array_foreach(json_object_get(doc, "origins"), i, o)
         {
-                if (!bad_state(text(o, "state")))
+                if (!bad_state(text(o, "state")) || paused) /* its own state says it for all */
                         continue;
                 snprintf(who, sizeof who, "%s -> %s", text(o, "origin") ? text(o, "origin") : "?", r->region->name);
                 problem(v, who, o);

@@ -23,10 +23,11 @@ enum agent_state {
         STATE_RUNNING,     /* only on proof of movement: a heartbeat passed within the last seconds */
         STATE_CATCHING_UP, /* moving, but behind */
         STATE_WAITING,     /* for something that may come by itself or by an operator: says for what */
+        STATE_PAUSED,      /* by an operator: `pangea resume` */
         STATE_STOPPED,     /* by name; does not go on before somebody has done something */
 };
 enum { STATE_COUNT = STATE_STOPPED + 1 };
-/* "starting" "running" "catching up" "waiting" "stopped" */
+/* "starting" "running" "catching up" "waiting" "paused" "stopped" */
 const char *state_name(enum agent_state s);
 
 struct control {

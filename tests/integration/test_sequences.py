@@ -4,6 +4,8 @@ import os
 import subprocess
 import threading
 
+import psycopg2
+
 from harness import shape
 from harness.case import test
 from harness.wait import until
@@ -98,12 +100,15 @@ def ranges(c):
 def while_numbers_are_taken(c):
     """rows are inserted in both regions all the time while --apply runs: from then on no number is given twice"""
     stop = threading.Event()
-    wrote = {"us": 0, "eu": 0}
+    wrote, refused = {"us": 0, "eu": 0}, {"us": 0, "eu": 0}
 
     def write(region):
         session = region.connect()
-        while not stop.is_set():
-            session.cursor().execute("INSERT INTO public.t (v) VALUES (%s)", (region.name,))
+        while not stop.wait(0.001):
+            try:
+                session.cursor().execute("INSERT INTO public.t (v) VALUES (%s)", (region.name,))
+            except psycopg2.errors.UniqueViolation:
+                refused[region.name] += 1  # the other region's row of this number is here already
             wrote[region.name] += 1
         session.close()
 
@@ -114,12 +119,13 @@ def while_numbers_are_taken(c):
         until(lambda: min(wrote.values()) > 50, "both write", 20)
         sequences(c, "--apply", check=0)
         floor = max(r["next"] for r in sequences(c)["public.t_id_seq"]["regions"])
-        at = dict(wrote)
+        at, so_far = dict(wrote), dict(refused)
         until(lambda: all(wrote[r] > at[r] + 100 for r in wrote), "both go on", 20)
     finally:
         stop.set()
         for t in threads:
             t.join()
+    assert refused == so_far, (refused, so_far)
     c.barrier()
     for r in c:
         own = r.sql("SELECT id %% 2, count(*) FROM public.t WHERE id > %s AND v = %s GROUP BY 1", floor, r.name)
