@@ -10,6 +10,7 @@
 #include "capture/tables.h"
 #include "daemon/command.h"
 #include "daemon/first.h"
+#include "daemon/init.h"
 #include "daemon/run.h"
 #include "postgres/pg.h"
 
@@ -30,6 +31,22 @@ static enum status check_tables(struct pg *c, const struct topology *t, const st
         return st;
 }
 
+/* init migrates; an agent that found another schema would fail in the middle of its work, by the name of some column. */
+static enum status check_schema(const struct pgres *meta, const struct region *r, struct err *e)
+{
+        int64_t version = pgres_i64(meta, 0, 2);
+        if (version > SCHEMA_VERSION)
+                return err_named(e, ST_CONFIG, "schema_version",
+                                 "region %s: schema pangea has version %lld, this program knows %d: use the newer program", r->name,
+                                 (long long)version, SCHEMA_VERSION);
+        if (version < SCHEMA_VERSION)
+                return err_named(
+                        e, ST_CONFIG, "schema_version",
+                        "region %s: schema pangea has version %lld, this program wants %d: run `pangea init --region %s` with it first",
+                        r->name, (long long)version, SCHEMA_VERSION, r->name);
+        return ST_OK;
+}
+
 static enum status check_meta(struct pg *c, const struct topology *t, const struct region *r, struct err *e)
 {
         struct pgres *res = NULL;
@@ -38,7 +55,7 @@ static enum status check_meta(struct pg *c, const struct topology *t, const stru
         pgres_free(res);
         res = NULL;
         if (st == ST_OK && there)
-                st = pg_exec(c, "SELECT cluster, region FROM pangea.meta", &res, e);
+                st = pg_exec(c, "SELECT cluster, region, schema_version FROM pangea.meta", &res, e);
         if (st == ST_OK && (!there || pgres_rows(res) == 0))
                 st = err_named(e, ST_CONFIG, "not_initialized",
                                "region %s: its database is not prepared: run `pangea init --region %s` first", r->name, r->name);
@@ -47,6 +64,8 @@ static enum status check_meta(struct pg *c, const struct topology *t, const stru
                         e, ST_CONFIG, "wrong_database",
                         "region %s: its database was prepared for region %s of cluster %s: correct the conninfo in the topology",
                         r->name, pgres_text(res, 0, 1), pgres_text(res, 0, 0));
+        else if (st == ST_OK)
+                st = check_schema(res, r, e);
         pgres_free(res);
         return st;
 }

@@ -14,7 +14,6 @@
 #include "config/scalar.h"
 #include "daemon/http_internal.h"
 
-#define LOOP_S 120.0 /* a loop that did not turn for so long hangs */
 #define PROOF_S 10.0 /* Kafka acknowledges a heartbeat every second */
 
 /* ---- /healthz: do the loops turn? Never what they depend on. -------------------------------------------------------------------------- */
@@ -31,7 +30,7 @@ void http_healthz(struct http *h, const struct request *q, struct reply *out)
         (void)q;
         for (size_t i = 0; i < h->njobs; i++) {
                 double age = loop_age_s(&h->jobs[i]);
-                bool ended = atomic_load(h->jobs[i].ended), turns = ended || age < LOOP_S;
+                bool ended = atomic_load(h->jobs[i].ended), turns = ended || !control_hangs(h->jobs[i].control, clock_mono_us());
                 ok &= turns;
                 json_array_append_new(agents, json_pack("{s:s, s:b, s:b, s:f}", "agent", h->jobs[i].name, "ok", turns, "ended",
                                                         ended, "loop_age_seconds", age));

@@ -47,10 +47,12 @@ void notify_stopping(int64_t within_us)
         sd_notifyf(0, "STOPPING=1\nEXTEND_TIMEOUT_USEC=%" PRId64, within_us + LET_GO_US);
 }
 
-void notify_watchdog(struct notify *n, int64_t now_us)
+bool notify_watchdog(struct notify *n, int64_t now_us, bool hangs)
 {
         if (now_us < n->due_us)
-                return;
+                return false;
         n->due_us = now_us + n->every_us;
-        sd_notify(0, "WATCHDOG=1");
+        if (!hangs)
+                sd_notify(0, "WATCHDOG=1");
+        return hangs;
 }

@@ -20,7 +20,8 @@ void notify_status(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void notify_reloading(void);
 /* within_us: how long draining may take, whatever the unit's TimeoutStopSec is. */
 void notify_stopping(int64_t within_us);
-/* Gives the sign when it is due. */
-void notify_watchdog(struct notify *n, int64_t now_us);
+/* Gives the sign when it is due; with hangs it is withheld, and the manager ends the process when its patience does. True when that
+ * happened just now: the caller says why. */
+bool notify_watchdog(struct notify *n, int64_t now_us, bool hangs);
 
 #endif

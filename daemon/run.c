@@ -340,6 +340,20 @@ static int wait_ms(const struct supervisor *s)
         return left <= 0 ? 0 : (int)(left / 1000 + 1);
 }
 
+/* systemd's watchdog: a thread that hangs is ended with the process, and started again. */
+static void watch(struct supervisor *s, int64_t now)
+{
+        const char *hangs = NULL;
+        for (size_t i = 0; i < s->njobs; i++)
+                if (!s->jobs[i].reaped && control_hangs(&s->jobs[i].control, now))
+                        hangs = s->jobs[i].name;
+        if (notify_watchdog(&s->notify, now, hangs != NULL))
+                log_event(
+                        LOG_ERROR, "run.hangs",
+                        "agent=%s\twhy=its loop has not turned for two minutes\ttodo=systemd starts the daemon anew; report the log",
+                        hangs);
+}
+
 static void loop(struct supervisor *s)
 {
         while (s->running > 0) {
@@ -352,7 +366,7 @@ static void loop(struct supervisor *s)
                                 if (!s->jobs[i].reaped && atomic_load(&s->jobs[i].ended))
                                         reap(s, &s->jobs[i]);
                 on_time(s, clock_mono_us());
-                notify_watchdog(&s->notify, clock_mono_us());
+                watch(s, clock_mono_us());
         }
 }
 

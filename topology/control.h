@@ -47,6 +47,14 @@ static inline void control_turned(struct control *c)
         atomic_store_explicit(&c->turned_us, clock_mono_us(), memory_order_relaxed);
 }
 
+#define CONTROL_HANGS_US INT64_C(120000000)
+/* Its loop has not turned for so long that it never will: a bug, or a thread that the system does not run. */
+static inline bool control_hangs(struct control *c, int64_t now_us)
+{
+        int64_t at = atomic_load_explicit(&c->turned_us, memory_order_relaxed);
+        return at != CONTROL_WAITS && at < now_us - CONTROL_HANGS_US;
+}
+
 /* What an agent's main function gets. The agent owns *topology from the call on (and every later one) and frees it. */
 struct agent_opts {
         struct topology *topology;

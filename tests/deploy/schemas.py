@@ -1,6 +1,7 @@
 """Strict validation: a field that the schema does not know is an error, as a mistyped one would silently be dropped by the server.
 Kubernetes' own kinds by the schemas inside kubernetes-validate, an operator's by its CustomResourceDefinition."""
 import copy
+import json
 import os
 
 import jsonschema
@@ -42,7 +43,7 @@ def strict(schema):
 
 class Schemas:
     def __init__(self, folder):
-        self.definitions = {}
+        self.definitions, self.known = {}, {}
         for file in sorted(os.listdir(folder)):
             with open(os.path.join(folder, file)) as f:
                 for crd in load_all(f.read()):
@@ -53,7 +54,13 @@ class Schemas:
                         self.definitions[f"{spec['group']}/{version['name']}", spec["names"]["kind"]] = schema
 
     def faults(self, document):
-        """What is wrong with one document, a line each."""
+        """What is wrong with one document, a line each. One that was seen before is not looked at again."""
+        text = json.dumps(document, sort_keys=True, default=str)
+        if text not in self.known:
+            self.known[text] = self.look(document)
+        return self.known[text]
+
+    def look(self, document):
         key = document.get("apiVersion"), document.get("kind")
         if key in self.definitions:
             found = jsonschema.Draft7Validator(self.definitions[key]).iter_errors(document)

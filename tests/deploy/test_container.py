@@ -64,7 +64,7 @@ def libraries_to_run():
     files = [path for name, path in re.findall(r"(\S+) => (/\S+)", out) if name in direct]
     packages = set()
     for f in files:
-        said = subprocess.run(["dpkg", "-S", "*/" + os.path.basename(f)], stdout=subprocess.PIPE, text=True, check=True).stdout
+        said = subprocess.run(["dpkg", "-S", "*/" + "/".join(f.split("/")[-2:])], stdout=subprocess.PIPE, text=True, check=True).stdout
         packages.add(said.split(":")[0])
     packages -= {"libc6", "libasan8", "libubsan1", "libtsan2"}  # those of a sanitizer's build are not in a release
     assert len(packages) > 5, packages

@@ -19,6 +19,19 @@ def run_before_init(c):
     assert "pangea init" in d.text(), d.text()
 
 
+@test(tables=T, run=False)
+def run_on_another_schema(c):
+    """a program on the schema of another version: it must say so at once, and the newer `init` mends the older schema"""
+    for change, word in (("+ 1", "use the newer program"), ("- 1", "pangea init --region us")):
+        c.us.sql(f"UPDATE pangea.meta SET schema_version = schema_version {change}")
+        d = c.us.run()
+        assert d.wait(20) == 2 and "schema_version" in d.text() and word in d.text(), d.text()
+        if change == "+ 1":
+            c.us.sql("UPDATE pangea.meta SET schema_version = schema_version - 1")
+    c.init("us")
+    c.us.run().wait_log("capture.started")
+
+
 @test(tables=T)
 def init_again(c):
     """init is idempotent, also beside running daemons"""

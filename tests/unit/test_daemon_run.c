@@ -70,6 +70,13 @@ static enum status never_ends(const struct agent_opts *o, struct err *e)
         return err_set(e, ST_STOP, "not reached");
 }
 
+/* Its loop turns no more, as far as anybody can see. */
+static enum status hangs(const struct agent_opts *o, struct err *e)
+{
+        atomic_store(&o->control->turned_us, clock_mono_us() - CONTROL_HANGS_US - 1000000);
+        return obeys(o, e);
+}
+
 static enum status stops_by_name(const struct agent_opts *o, struct err *e)
 {
         topology_free(o->topology);
@@ -391,6 +398,26 @@ static void what_has_stopped_does_not_hide_behind_active(void **state)
         manager_gone(fd);
 }
 
+static void a_loop_that_hangs_gets_no_sign(void **state)
+{
+        (void)state;
+        char got[256];
+        int fd = manager_listens();
+        struct child c = start_while(obeys, hangs, "20s", has_a_manager);
+        hears(&c, "ss");
+        logs(&c, "run.hangs");
+        while (recv(fd, got, sizeof got, MSG_DONTWAIT) > 0)
+                ; /* what was said before */
+        logs(&c, "run.hangs");
+        logs(&c, "run.hangs");
+        assert_int_equal(recv(fd, got, sizeof got, MSG_DONTWAIT), -1);
+        kill(c.pid, SIGTERM);
+        manager_hears(fd, "STOPPING=1");
+        hears(&c, "dd");
+        ends(&c, EXIT_DONE);
+        manager_gone(fd);
+}
+
 static void what_may_change(void **state)
 {
         (void)state;
@@ -438,6 +465,7 @@ int main(void)
                 cmocka_unit_test(a_hup_while_starting_is_remembered),
                 cmocka_unit_test(the_service_manager_hears_what_happens),
                 cmocka_unit_test(what_has_stopped_does_not_hide_behind_active),
+                cmocka_unit_test(a_loop_that_hangs_gets_no_sign),
                 cmocka_unit_test(what_may_change),
         };
         return cmocka_run_group_tests_name("daemon: run", tests, NULL, NULL);
