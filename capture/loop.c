@@ -153,9 +153,11 @@ static void show(struct session *s, int64_t now)
         if (s->outlet.records < 2)
                 return; /* only the EPOCH: no proof of movement yet */
         bool moving = now - s->outlet.delivered_at < MOVING_US;
-        if (!moving && n.pending > 0)
-                view_state(s->view, STATE_WAITING, "Kafka does not acknowledge what was published; pangea goes on trying");
-        else if (hold_show(s, now))
+        if (!moving && n.pending > 0) {
+                struct err e;
+                (void)err_named(&e, ST_RETRY, "kafka_away", "Kafka does not acknowledge what was published");
+                view_error(s->view, STATE_WAITING, &e);
+        } else if (hold_show(s, now))
                 return;
         else if (moving)
                 view_state(s->view, STATE_RUNNING, "");

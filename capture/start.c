@@ -236,6 +236,22 @@ static enum status look_at_log(struct session *s, struct tail_reader *t, struct 
         return st == ST_OK ? judge_start(f, e) : st;
 }
 
+/* The walsender is no longer the slot's owner: the server's last words (a full disk, for one), or somebody else has the slot. */
+static enum status slot_gone_meanwhile(struct session *s, struct err *e)
+{
+        struct stream_msg unwanted;
+        enum status st = ST_OK;
+        for (int i = 0; i < 1000 && !pgstream_lost(s->stream) && st == ST_OK; i++) {
+                st = pgstream_consume(s->stream, e);
+                if (st == ST_OK)
+                        st = pgstream_next(s->stream, &unwanted, e);
+        }
+        if (st != ST_OK && pgstream_lost(s->stream))
+                return st;
+        return err_set(e, ST_RETRY, "region %s: slot %s was taken by another session while this one started", s->region->name,
+                       s->slot);
+}
+
 static enum status take_epoch(struct session *s, const struct judge_facts *f, struct err *e)
 {
         char last[24], pid[16];
@@ -253,10 +269,7 @@ static enum status take_epoch(struct session *s, const struct judge_facts *f, st
         pgres_free(res);
         if (st == ST_OK)
                 st = pg_exec(s->side, "COMMIT", NULL, e);
-        if (st == ST_OK && !got)
-                st = err_set(e, ST_RETRY, "region %s: slot %s was taken by another session while this one started", s->region->name,
-                             s->slot);
-        return st;
+        return st == ST_OK && !got ? slot_gone_meanwhile(s, e) : st;
 }
 
 static enum status publish_epoch(struct session *s, const struct judge_facts *f, koffset_t *landed, struct err *e)

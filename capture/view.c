@@ -55,15 +55,18 @@ static void set(struct view *v, enum agent_state state, const char *name, const 
                           "capture.state", "state=%s\tname=%s\twhy=%s", state_name(state), name, why);
 }
 
+static const char by_itself[] = "pangea goes on trying by itself; when it lasts, mend what the message names";
+
 void view_state(struct view *v, enum agent_state state, const char *why)
 {
-        set(v, state, "", why, "");
+        set(v, state, "", why, state == STATE_WAITING ? by_itself : "");
 }
 
 void view_error(struct view *v, enum agent_state state, const struct err *e)
 {
         char todo[400];
-        set(v, state, e->name, e->msg, stop_todo(e->name, v->region, todo, sizeof todo));
+        stop_todo(e->name, v->region, todo, sizeof todo);
+        set(v, state, e->name, e->msg, !todo[0] && state == STATE_WAITING ? by_itself : todo);
 }
 
 bool view_pause(struct view *v, const struct pause *p)
