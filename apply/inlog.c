@@ -159,7 +159,7 @@ static enum status check_stored(struct inlog *l, const struct record *r, koffset
                          "topic %s: offset %" PRId64 " held epoch %" PRIu64 " seq %" PRIu64
                          " when it was applied, now offset %" PRId64 " holds epoch %" PRIu64 " seq %" PRIu64
                          ": the topic was recreated or its records were deleted; "
-                         "this region must be set up again from a copy of another one (pangea deinit, copy, pangea init)",
+                         "all regions must be set up again together (pangea deinit in each, copy, pangea init in each)",
                          l->topic, l->stored.v, l->at.epoch, l->at.seq, offset.v, r->head.epoch, r->head.seq);
 }
 
@@ -360,7 +360,7 @@ static enum status judge(struct inlog *l, const struct record *r, koffset_t offs
         if (l->at.incarnation && h->incarnation != l->at.incarnation)
                 return err_named(e, ST_DATA, "incarnation_changed",
                                  "topic %s offset %" PRId64 ": incarnation %u, this region knows %u: region %s was set up anew; "
-                                 "set this region up again from a copy (pangea deinit, copy, pangea init)",
+                                 "set all regions up again together (pangea deinit in each, copy, pangea init in each)",
                                  l->topic, offset.v, h->incarnation, l->at.incarnation, regset_name(l->regs, l->region));
         if (h->kind == RECORD_MARKER) {
                 *take = true;

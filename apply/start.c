@@ -131,7 +131,7 @@ static enum status check_progress(struct applier *a, region_id r, lsn_t position
                 return err_named(
                         e, ST_DATA, "position_mismatch",
                         "origin %s: pangea.position says %s, PostgreSQL's replication origin %s says otherwise: one of them was "
-                        "changed by hand or by another tool; set the region up again from a copy (pangea deinit, copy, pangea init)",
+                        "changed by hand or by another tool; set all regions up again together (pangea deinit in each, copy, pangea init in each)",
                         regset_name(&a->regs, r), lsn_str(have, position), name);
         return s;
 }

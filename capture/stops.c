@@ -3,10 +3,10 @@
 #include <stdio.h>
 #include <string.h>
 
-/* There is no command yet that repairs a region in place: it is set up again, and its rows are copied again. */
-#define ANEW                                                                                                                       \
-        "run `pangea deinit --region %s`, `pangea init --region %s`, and copy the region's rows anew from a region that is whole " \
-        "before anything writes there"
+/* There is no command yet that repairs a region in place, and the others stop where its log ends: all are set up again. */
+#define ANEW                                                                                                               \
+        "set all regions up again together: stop their daemons, `pangea deinit --region .. --yes` in %s and every other, " \
+        "copy the tables from a region that is whole, `pangea init` in each"
 
 /* every %s is the region's name */
 static const struct {
@@ -21,6 +21,7 @@ static const struct {
         {"log_empty", ANEW},
         {"log_recreated", ANEW},
         {"log_cut", ANEW},
+        {"kafka_away", "see whether the brokers of region %s answer and have room on their disks; pangea goes on trying by itself"},
         {"standby_missing",
          "start that standby of region %s, give its primary_conninfo this application_name, or take the name out of "
          "postgres.wait_for_standbys"},

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #define SET_UP_ANEW \
-        "set the region up again: `pangea deinit --region R --yes`, copy the tables from a region that is whole, `pangea init`"
+        "set all regions up again together: stop their daemons, `pangea deinit --yes` in each, copy the tables from a region that is whole, `pangea init` in each"
 
 const struct error_row error_table[] = {
         /* set-up */

@@ -32,8 +32,8 @@ static enum status cannot_anew(const struct init *i, const struct pgres *r, stru
         bool lost = pgres_text(r, 0, 3)[0] == 't';
         return err_named(
                 e, ST_FATAL, lost ? "slot_lost" : "publication_younger",
-                "region %s: slot %s %s, and this region has published: changes are missing in the other regions: `pangea deinit --region %s --yes`, "
-                "copy the tables from a region that is whole, then init",
+                "region %s: slot %s %s, and this region has published: changes are missing in the other regions: set all of them up again: `pangea deinit --region %s --yes` "
+                "and so in every other, copy the tables from a region that is whole, then init in each",
                 i->r->name, i->slot, lost ? "has lost WAL it needs" : "is older than its publication and cannot be decoded",
                 i->r->name);
 }
@@ -72,8 +72,8 @@ enum status init_check_slot(struct init *i, struct err *e)
         } else if (st == ST_OK && i->epoch > 0) {
                 st = err_named(
                         e, ST_FATAL, "slot_missing",
-                        "region %s: slot %s is gone, and this region has published: changes are missing in the other regions: `pangea deinit --region "
-                        "%s --yes`, copy the tables from a region that is whole, then init",
+                        "region %s: slot %s is gone, and this region has published: changes are missing in the other regions: set all of them up again: `pangea "
+                        "deinit --region %s --yes` and so in every other, copy the tables from a region that is whole, then init in each",
                         i->r->name, i->slot, i->r->name);
         } else {
                 i->fresh = true;

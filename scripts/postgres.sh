@@ -12,6 +12,7 @@ start    makes DIR/data when it is missing, starts the server, and writes DIR/po
          the port it had before, or takes a free one. The superuser is postgres, authentication is trust, the socket is in DIR.
          --encoding and --locale count for a new DIR/data only (UTF8, C.UTF-8). --set wins over the settings below; the options are
          remembered and hold for restart. DIR must be reachable for the user postgres when this is run by root.
+PG_PRELOAD  a library that is loaded into the server (tests: another clock, a full disk)
 PG_BIN   where the server's programs are (/usr/lib/postgresql/15/bin)
 END
         exit 2
@@ -25,9 +26,9 @@ die() {
 # The server refuses to run as root.
 as_postgres() {
         if [ "$(id -u)" = 0 ]; then
-                setpriv --reuid=postgres --regid=postgres --init-groups env HOME="$dir" "$@"
+                setpriv --reuid=postgres --regid=postgres --init-groups env HOME="$dir" ${PG_PRELOAD:+LD_PRELOAD="$PG_PRELOAD"} "$@"
         else
-                "$@"
+                env ${PG_PRELOAD:+LD_PRELOAD="$PG_PRELOAD"} "$@"
         fi
 }
 

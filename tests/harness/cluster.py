@@ -166,16 +166,20 @@ class Cluster:
     def __init__(self, servers, name, folder, build, regions=("us", "eu"), followers=(), own_postgres=False, own_kafka=False,
                  topology=None, databases=None, http=False):
         """http: each daemon answers at a port of its own. own_postgres / own_kafka: "one" = a server of this test's own, "each" = one for each
-        region; own_kafka "wan": one, and a proxy for each log and reader (harness/wan.py) in c.wan."""
+        region, "full" = each, with a disk that can be full; own_postgres "clock": each, with a clock that can be set; own_kafka "wan": one,
+        and a proxy for each log and reader (harness/wan.py) in c.wan."""
         self.servers, self.name, self.folder = servers, name, folder
         self.pangea = os.path.join(ROOT, build, "pangea")
         self.topology_file = os.path.join(folder, "topology.yaml")
         self.started, self.own, self.regions = 0, [], {}
         self.loads = []  # writers that still run
         os.makedirs(folder, exist_ok=True)
-        pick_pg = self.picker(own_postgres, servers.new_postgres, lambda: servers.postgres)
         self.wan = {(log, reader): None for log in regions for reader in regions if log != reader and own_kafka == "wan"}
-        pick_kafka = self.picker("one" if self.wan else own_kafka, self.kafka_behind_wan if self.wan else servers.new_kafka, lambda: servers.kafka)
+        library = os.path.join(ROOT, build, "harness", "full.so")
+        new_pg = {"clock": lambda: servers.new_postgres(clock=True), "full": lambda: servers.new_postgres(full=library)}.get(own_postgres, servers.new_postgres)
+        new_kafka = self.kafka_behind_wan if self.wan else (lambda: servers.new_kafka(full=library)) if own_kafka == "full" else servers.new_kafka
+        pick_pg = self.picker(own_postgres, new_pg, lambda: servers.postgres)
+        pick_kafka = self.picker(own_kafka, new_kafka, lambda: servers.kafka)
         for r in regions:
             self.regions[r] = Region(self, r, "follower" if r in followers else "leader", pick_pg(), pick_kafka())
             setattr(self, r, self.regions[r])
@@ -209,7 +213,8 @@ class Cluster:
             self.own.append(made[-1])
             return made[-1]
 
-        return {False: shared, "each": make, "one": lambda: made[0] if made else make()}[own]
+        once = {"one": True, "wan": True, "each": False, "clock": False, "full": False}
+        return shared if not own else lambda: made[0] if made and once[own] else make()
 
     def document(self, extra):
         doc = {"version": 1, "cluster": self.name, "regions": {}, "log": {"replication": 1, "min_insync": 1}}

@@ -12,10 +12,12 @@ import psycopg2
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 POSTGRES = os.path.join(ROOT, "scripts", "postgres.sh")
 KAFKA = os.path.join(ROOT, "scripts", "kafka.sh")
+FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1"
 
 
-def call(*args):
-    done = subprocess.run(args, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, stdin=subprocess.DEVNULL)
+def call(*args, env=None):
+    done = subprocess.run(args, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, stdin=subprocess.DEVNULL,
+                          env=dict(os.environ, **(env or {})))
     if done.returncode != 0:
         raise RuntimeError(f"{' '.join(args)}: exit {done.returncode}: {done.stdout.strip()}")
     return done.stdout
@@ -32,12 +34,20 @@ class Postgres:
     # Every test has origins and slots of its own in the shared server; fsync is off because only processes die here, not the machine.
     OPTIONS = ("max_replication_slots=200", "max_wal_senders=100", "max_connections=400", "autovacuum_naptime=5s")
 
-    def __init__(self, folder, options=(), encoding=None):
-        self.folder = folder
+    def __init__(self, folder, options=(), encoding=None, clock=False, full=None):
+        """clock: set_clock works. full: a library (tests/harness/full.c) with which fill() works."""
+        self.folder, self.env, self.full = folder, {}, full
+        os.makedirs(folder)
+        if clock:
+            self.clock = os.path.join(folder, "clock")
+            self.set_clock("+0")
+            self.env = {"PG_PRELOAD": FAKETIME, "FAKETIME_TIMESTAMP_FILE": self.clock, "FAKETIME_NO_CACHE": "1", "DONT_FAKE_MONOTONIC": "1"}
+        if full:
+            self.env = full_disk(full, folder)
         args = ["--nofsync"] + (["--encoding", encoding] if encoding else [])
         for o in self.OPTIONS + tuple(options):
             args += ["--set", o]
-        call(POSTGRES, "start", folder, *args)
+        call(POSTGRES, "start", folder, *args, env=self.env)
         self.port = number(os.path.join(folder, "postgres.port"))
         c = self.connect("postgres")
         c.cursor().execute("CREATE ROLE app LOGIN; CREATE ROLE pangea LOGIN REPLICATION; GRANT app TO pangea")
@@ -54,8 +64,19 @@ class Postgres:
     def pid(self):
         return number(os.path.join(self.folder, "postgres.pid"))
 
+    def set_clock(self, text):
+        """What libfaketime understands: "+3600", "-1h", "2030-01-01 00:00:00" (it stands still then)."""
+        with open(self.clock + ".new", "w") as f:
+            f.write(text + "\n")
+        os.chmod(self.clock + ".new", 0o644)
+        os.rename(self.clock + ".new", self.clock)
+
+    def fill(self, what):
+        """The disk is full for files whose path holds this, until fill("")."""
+        set_full(self.folder, what)
+
     def start(self):
-        call(POSTGRES, "start", self.folder)
+        call(POSTGRES, "start", self.folder, env=self.env)
 
     def stop(self, mode="fast"):
         call(POSTGRES, "stop", self.folder, mode)
@@ -65,11 +86,24 @@ class Postgres:
         self.stop("immediate")
 
 
+def full_disk(library, folder):
+    set_full(folder, "")
+    return {"PG_PRELOAD": library, "FULL_FILE": os.path.join(folder, "full")}
+
+
+def set_full(folder, what):
+    path = os.path.join(folder, "full")
+    with open(path + ".new", "w") as f:
+        f.write(what)
+    os.chmod(path + ".new", 0o644)
+    os.rename(path + ".new", path)
+
+
 class Standby(Postgres):
     """A physical standby of a server, streaming from it under this application_name."""
 
     def __init__(self, folder, primary, name):
-        self.folder = folder
+        self.folder, self.env = folder, {}
         os.mkdir(folder)
         user = []
         if os.geteuid() == 0:
@@ -93,21 +127,25 @@ class Standby(Postgres):
 class Kafka:
     """One broker. listeners: {NAME: (port, advertised port[, protocol])} beside the plain one; properties: lines for server.properties."""
 
-    def __init__(self, folder, listeners=None, properties=()):
+    def __init__(self, folder, listeners=None, properties=(), full=None):
         self.folder = folder
         os.makedirs(folder)
+        self.env = dict(full_disk(full, folder), LD_PRELOAD=full) if full else {}
         with open(os.path.join(folder, "listeners"), "w") as f:
             for listener, (at, advertised, *protocol) in (listeners or {}).items():
                 f.write(f"{listener} {at} {advertised} {protocol[0] if protocol else 'PLAINTEXT'}\n")
         if properties:
             with open(os.path.join(folder, "extra.properties"), "w") as f:
                 f.write("".join(line + "\n" for line in properties))
-        call(KAFKA, "start", folder)
+        call(KAFKA, "start", folder, env=self.env)
         self.port = number(os.path.join(folder, "kafka.port"))
         self.brokers = f"127.0.0.1:{self.port}"
 
+    def fill(self, what):
+        set_full(self.folder, what)
+
     def start(self):
-        call(KAFKA, "start", self.folder)
+        call(KAFKA, "start", self.folder, env=self.env)
 
     def stop(self):
         call(KAFKA, "stop", self.folder)
