@@ -49,7 +49,7 @@ def stops_by_name(region, names):
     return until(look, f"{region.name}: capture stops by one of {names}", 40)
 
 
-def copy_rows(c, source, target):
+def copy_rows(source, target):
     """Every table of the application as it is in a region that is whole."""
     for table in ("ledger", "counter", "hot", "t", "barrier"):
         rows = source.copy(f"SELECT * FROM public.{table}")
@@ -57,13 +57,17 @@ def copy_rows(c, source, target):
         target.session().cursor().copy_expert(f"COPY public.{table} FROM STDIN", io.BytesIO(rows))
 
 
-def set_up_anew(c, region, source):
-    """As the message says, in the region alone."""
-    region.kill()
-    c.command("deinit", "--region", region.name, "--yes", "--admin", region.postgres.conninfo(region.database, "postgres"))
-    copy_rows(c, source, region)
-    c.init(region.name)
-    region.run()
+def set_up_anew(c, source):
+    """As the message says: all regions, because the others cannot go on where a log has ended."""
+    for region in c:
+        region.kill()
+    for region in c:
+        c.command("deinit", "--region", region.name, "--yes", "--admin", region.postgres.conninfo(region.database, "postgres"))
+    for region in c:
+        if region is not source:
+            copy_rows(source, region)
+    c.init()
+    c.run()
 
 
 @test(tables=T, own_postgres="each", limit=150)
@@ -176,7 +180,7 @@ def promoted_without_slot(c):
     # as the message says; the other region has all that us had, and its rows are copied anew
     c.us.kill()
     c.eu.app("INSERT INTO t VALUES (1, 'meanwhile')")
-    set_up_anew(c, c.us, c.eu)
+    set_up_anew(c, c.eu)
     c.us.app("INSERT INTO t VALUES (2, 'us again')")
     c.eu.app("UPDATE t SET v = 'eu' WHERE id = 1")
     c.barrier(60)
