@@ -152,7 +152,7 @@ def again_and_again_under_load(c):
 
 @test(tables=T, regions=("us", "ap"), followers=("ap",))
 def what_is_refused(c):
-    """--dry-run changes nothing; what makes no sense is refused with the reason; an older schema is said, and served once init has mended it"""
+    """--dry-run changes nothing; what makes no sense is refused with the reason; an older schema is said, and mended by init"""
     _, out, _ = c.command("pause", "--region", "us", "--dry-run", "--reason", "it's late")
     assert "INSERT INTO pangea.pause" in out and "'it''s late'" in out and c.us.value("SELECT count(*) FROM pangea.pause") == 0, out
     for args, word in ((["--region", "us", "--origin", "us"], "another leader"), (["--region", "us", "--origin", "ap"], "another leader"),
@@ -164,9 +164,11 @@ def what_is_refused(c):
     assert "pangea init --region us" in err, err
     c.us.daemon.kill()
     c.us.run()
+    assert c.us.daemon.wait() == 2 and "pangea init --region us" in c.us.daemon.text()
     c.us.app("INSERT INTO t VALUES (1, 'with an older schema')")
-    c.expect("SELECT id FROM t", [(1,)])
     c.init("us")
+    c.us.run()
+    c.expect("SELECT id FROM t", [(1,)])
     paused, _ = hold(c, "pause", "--region", "us")
     assert all(p["obeyed"] for p in paused.values()) and len(paused) == 2, paused
     hold(c, "resume", "--region", "us")
