@@ -93,6 +93,9 @@ struct applier {
         struct tombs *tombs;
         struct tombs *open;              /* keys in pangea.sibling: they do not take the fast path */
         bool has_dots;                   /* pangea.column_dot may hold something */
+        char *open_doc;    /* what status says of siblings; NULL: there are none */
+        int64_t open_keys, manual_keys;
+        int64_t looked_at; /* monotonic */
         struct vector applied;           /* what this region has applied; own component: what is processed of the own log */
         struct vector seen[MAX_REGIONS]; /* vector of each log at the position applied (own: processed) */
         struct vector stable;
@@ -207,9 +210,10 @@ struct own_mark {
 };
 void own_mark_add(struct applier *a, const struct log_item *i);
 
-/* siblings.c: which keys are open; what is stable is forgotten (sent). */
+/* forget.c: which keys are open; what is stable is forgotten (sent). */
 MUSTCHECK enum status siblings_load_open(struct applier *a, struct err *e);
 MUSTCHECK enum status siblings_forget(struct applier *a, int64_t *removed, struct err *e);
+void siblings_look(struct applier *a); /* reads what status says of them, every few seconds */
 
 /* stability.c: every second: what is stable is forgotten. */
 MUSTCHECK enum status stability_turn(struct applier *a, struct err *e);

@@ -203,6 +203,8 @@ static void publish_region(struct applier *a)
         uint32_t missing = acks_missing(a);
         metrics_set(m, METRIC_TOMBSTONES, METRIC_NO_LABELS, a->tombs ? (double)tombs_count(a->tombs) : 0);
         publish_timestamps(m, &a->freeze);
+        metrics_set(m, METRIC_SIBLINGS_OPEN, METRIC_NO_LABELS, (double)a->open_keys);
+        metrics_set(m, METRIC_MANUAL_WAITING, METRIC_NO_LABELS, (double)a->manual_keys);
         for (unsigned r = 0; r < names->n; r++)
                 if (r != a->me.i)
                         metrics_set(m, METRIC_LOG_KEPT_FOR, METRIC_LABELS(names->name[r]), missing >> r & 1);

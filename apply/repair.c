@@ -34,6 +34,8 @@ static enum status map_own(void *ctx, const struct relation *rel, struct mapping
         if (!rel->nkeys || !topology_multi_writer(a->topo, rel->schema, rel->name))
                 return ST_OK;
         enum status s = catalog_map(a->catalog, a->side, rel, a->me, r->arena, out, e);
+        if (s == ST_DATA && strcmp(e->name, "rule_refused") == 0)
+                return e->code = ST_RETRY; /* its deletes must leave their tombstones: the own log waits for the mend */
         if (s == ST_DATA) { /* dropped or changed since: there is no row to repair any more, a tombstone by name is enough */
                 log_event(LOG_INFO, "apply.own_log_table", "table=%s.%s\twhy=%s", rel->schema, rel->name, e->msg);
                 err_clear(e);

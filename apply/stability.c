@@ -173,6 +173,7 @@ enum status stability_turn(struct applier *a, struct err *e)
         int64_t removed = 0, closed = 0;
         struct vector before = a->stable;
         acks_read(a);
+        siblings_look(a);
         stable_vector(a->seen, a->leaders, &a->stable);
         vector_join(&a->stable, &before);
         move_stable_xid(a);

@@ -290,6 +290,9 @@ void apply_forget(struct applier *a)
         a->pauses = (struct pauses){.read = false};
         a->session_origin = REGION_NONE;
         a->sets_ahead = NULL;
+        free(a->open_doc);
+        a->open_doc = NULL;
+        a->looked_at = 0;
         a->nown_marks = a->npending = 0;
         memset(a->fixed, 0, sizeof *a->fixed * FIXED_COUNT);
         memset(&a->applied, 0, sizeof a->applied);

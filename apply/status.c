@@ -158,6 +158,13 @@ static json_t *timestamps_json(const struct applier *a)
         return j;
 }
 
+/* Open keys, contributions, and the queue of manual. */
+static json_t *siblings_json(const struct applier *a)
+{
+        json_t *j = a->open_doc ? json_loads(a->open_doc, 0, NULL) : NULL;
+        return j ? j : json_pack("{s:i, s:n, s:i, s:[]}", "open", 0, "oldest", "column_dots", 0, "manual");
+}
+
 void status_write(struct applier *a, enum agent_state state, int64_t since_us, const struct err *why)
 {
         json_t *j = json_object(), *origins = json_array(), *own = json_object();
@@ -180,6 +187,7 @@ void status_write(struct applier *a, enum agent_state state, int64_t since_us, c
         json_object_set_new(own, "kept_for", regions_json(&a->topo->names, acks_missing(a)));
         json_object_set_new(j, "own_log", own);
         json_object_set_new(j, "tombstones", json_integer((json_int_t)(a->tombs ? tombs_count(a->tombs) : 0)));
+        json_object_set_new(j, "siblings", siblings_json(a));
         json_object_set_new(j, "stability", stability_json(a));
         json_object_set_new(j, "commit_timestamps", timestamps_json(a));
         json_object_set_new(j, "stable", vector_json(&a->stable, &a->topo->names));

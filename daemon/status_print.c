@@ -122,6 +122,21 @@ static void timestamps_problem(struct status_view *v, const struct status_region
                    text(t, "why") ? text(t, "why") : "?", todo ? todo : "?");
 }
 
+/* Rows under `manual`: not degraded, one version stands everywhere. */
+static void decisions(struct status_view *v, const struct status_region *r, const json_t *queue)
+{
+        char span[32];
+        size_t i;
+        json_t *o;
+        json_array_foreach(queue, i, o)
+        {
+                buf_printf(v->problems, "%s: %s: %lld rows wait for a decision, the oldest for %s: versions were written at the same time, and the "
+                                        "latest stands. To do: pangea conflicts list --waiting, then pangea conflicts resolve\n",
+                           r->region->name, text(o, "table") ? text(o, "table") : "?", (long long)json_integer_value(json_object_get(o, "rows")),
+                           since_str(span, sizeof span, text(o, "oldest")));
+        }
+}
+
 static void agent_problems(struct status_view *v, const struct status_region *r, int agent)
 {
         char who[256];
@@ -166,6 +181,7 @@ static void agent_problems(struct status_view *v, const struct status_region *r,
                         r->region->name, name ? name : "?", name ? name : "?");
         }
         timestamps_problem(v, r, json_object_get(doc, "commit_timestamps"));
+        decisions(v, r, json_object_get(json_object_get(doc, "siblings"), "manual"));
         if (bad_state(text(doc, "state")) && !named) {
                 snprintf(who, sizeof who, "%s: %s", r->region->name, agent_names[agent]);
                 problem(v, who, doc);

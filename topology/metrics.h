@@ -57,6 +57,8 @@ enum metric {
         /* apply, of the region */
         METRIC_CONFLICTS,
         METRIC_TOMBSTONES,
+        METRIC_SIBLINGS_OPEN,
+        METRIC_MANUAL_WAITING,
         METRIC_UNSTABLE_SECONDS,
         METRIC_HOLDS_STABILITY,
         METRIC_TIMESTAMPS_STATE,

@@ -468,3 +468,85 @@ def plugin(c):
     c.barrier()
     c.expect("SELECT * FROM notes ORDER BY id", [(1, "a long text", 1), (2, "y", 2)])
     nothing_kept(c)
+
+
+@test(tables=TABLES, topology=RULES, regions=("us", "eu", "ap"), limit=120)
+def what_is_kept(c):
+    """every version that lost is recorded with all that was in it; the queue of manual is told, and goes when somebody decides"""
+    c.us.app("INSERT INTO gt VALUES (1, 1, 'old'); INSERT INTO mn VALUES (1, 'old'), (2, 'old')")
+    c.barrier()
+    apart(c, [("us", "UPDATE gt SET v = 5, note = 'us'"), ("us", "UPDATE mn SET note = 'us'"), ("eu", "UPDATE gt SET v = 9, note = 'eu'"),
+              ("eu", "UPDATE mn SET note = 'eu' WHERE id = 1"), ("ap", "UPDATE gt SET v = 7, note = 'ap'"), ("ap", "UPDATE mn SET note = 'ap' WHERE id = 1")])
+    same_everywhere(c)
+    for r in c:
+        have = {(row[0], row[1]): row[2:] for row in r.sql(
+            "SELECT region, image->>'note', kind, rule, (stands->>'v')::int, jsonb_array_length(involved), xids->>'region', winner->>'region' FROM pangea.conflict WHERE rel = 'public.gt'")}
+        assert set(have) == {("us", "us"), ("ap", "ap")}, f"{r.name}: {have}"
+        for key, (kind, rule, stands, involved, by, winner) in have.items():
+            assert (kind, rule, stands, winner) == ("update_origin_differs", "greatest", 9, "eu"), f"{r.name}: {key}: {have[key]}"
+            assert involved in (2, 3) and by in ("us", "eu", "ap"), have[key]
+        until(lambda r=r: r.status("apply").get("siblings", {}).get("manual", []) and r.status("apply")["siblings"]["manual"][0]["rows"] == 1
+              or (False, r.status("apply").get("siblings")), f"{r.name} tells its queue", 20)
+    _, out, _ = c.command("status", check=None)
+    assert "public.mn: 1 rows wait for a decision" in out, out
+    nothing_kept(c)
+    for r in c:
+        assert r.sql("SELECT region FROM pangea.sibling ORDER BY 1") == [("ap",), ("eu",), ("us",)], r.sql("SELECT * FROM pangea.sibling")
+    c.eu.app("UPDATE mn SET note = 'decided' WHERE id = 1")
+    c.barrier()
+    c.expect("SELECT note FROM mn ORDER BY id", [("decided",), ("us",)])
+    for r in c:
+        until(lambda r=r: r.value("SELECT count(*) FROM pangea.sibling") == 0, f"{r.name}: the queue is empty", 20)
+        until(lambda r=r: r.status("apply").get("siblings", {}).get("manual") == [], f"{r.name} says so", 20)
+
+
+POINTS = ["apply.midrows", "apply.rows", "apply.commit", "apply.committed", "apply.begin"]
+
+
+@test(tables=TABLES, topology=RULES, regions=("us", "eu", "ap"), cases=[(p, n) for n, p in enumerate(POINTS)], limit=240)
+def killed_in_the_middle(c, case):
+    """apply ends at any point of its transaction while conflicts are merged, and goes on"""
+    point, n = case
+    begin(c, THREE)
+    for r in c:
+        r.kill()
+    for region, statement in in_time(THREE):
+        c.regions[region].app(statement)
+    for r in c:
+        r.run("capture")
+        published(r)
+    c.us.run("apply")
+    c.ap.run("apply")
+    for nth in (2 + n, 5):
+        d = c.eu.run("apply", failpoint=f"{point}=exit@{nth}")
+        d.wait(60)
+    c.eu.run("apply")
+    c.barrier()
+    same_everywhere(c)
+    wrong = tell(THREE, c.eu)
+    assert not wrong, "\n".join(wrong)
+
+
+@test(tables="CREATE TABLE public.p (id int PRIMARY KEY, a int, b int, note text); CREATE TABLE public.c (id int PRIMARY KEY, p int REFERENCES public.p, n int, CHECK (n < 100)); "
+             "CREATE TABLE public.ab (id int PRIMARY KEY, a int, b int, CHECK (a + b < 10))",
+      topology={"group": ALONE, "conflicts": {"tables": {"public.p": {"resolver": "greatest", "by": "a"}, "public.c": {"columns": {"n": "delta"}}, "public.ab": {"resolver": "column_merge"}}}}, limit=120)
+def constraints(c):
+    """a merge that a CHECK refuses makes the origin wait by name, and goes on after a local write; a child of a row that another region deleted stays"""
+    c.us.app("INSERT INTO p VALUES (1, 1, 1, 'old'); INSERT INTO c VALUES (1, 1, 90); INSERT INTO ab VALUES (1, 1, 1)")
+    c.barrier()
+    apart(c, [("us", "INSERT INTO c VALUES (2, 1, 0)"), ("eu", "DELETE FROM c; DELETE FROM p")])
+    c.expect("SELECT id, p FROM c", [(2, 1)])
+    c.expect("SELECT count(*) FROM p", [(0,)])
+    for r in c:
+        r.kill()
+    c.us.app("UPDATE ab SET a = 7")
+    c.eu.app("UPDATE ab SET b = 7")
+    for r in c:
+        r.run()
+    for r, other in ((c.us, "eu"), (c.eu, "us")):
+        until(lambda r=r, other=other: r.origin(other).get("error") == "row_refused" or (False, r.origin(other)), f"{other} waits in {r.name}", 30)
+        assert "public.ab" in r.origin(other)["why"] and '"id"' in r.origin(other)["why"], r.origin(other)
+    c.us.app("UPDATE ab SET a = 2")
+    c.eu.app("UPDATE ab SET b = 2")
+    c.barrier()
+    c.expect("SELECT a, b FROM ab", [(2, 2)])
