@@ -91,11 +91,11 @@ struct applier {
         struct ownlog *own;
         struct inlog *own_log;
         struct tombs *tombs;
-        struct tombs *open;              /* keys in pangea.sibling: they do not take the fast path */
-        bool has_dots;                   /* pangea.column_dot may hold something */
-        char *open_doc;    /* what status says of siblings; NULL: there are none */
+        struct tombs *open; /* keys in pangea.sibling: they do not take the fast path */
+        bool has_dots;      /* pangea.column_dot may hold something */
+        char *open_doc;     /* what status says of siblings; NULL: there are none */
         int64_t open_keys, manual_keys;
-        int64_t looked_at; /* monotonic */
+        int64_t looked_at;               /* monotonic */
         struct vector applied;           /* what this region has applied; own component: what is processed of the own log */
         struct vector seen[MAX_REGIONS]; /* vector of each log at the position applied (own: processed) */
         struct vector stable;

@@ -30,12 +30,15 @@ const char *pass_leaf_name(struct arena *arena, const struct relation *rel)
         return rel->leaf_name ? arena_printf(arena, "%s.%s", rel->leaf_schema, rel->leaf_name) : NULL;
 }
 
+/* Three look-ups by the whole key each: as one join with OR it was a scan of all tombstones for every row. */
 static enum status ask_tombs(struct tomb_questions *qs, struct err *e)
 {
         static const char sql[] =
                 "SELECT s.n, t.region, t.hlc FROM ROWS FROM (pg_catalog.unnest($1::text[]), pg_catalog.unnest($2::text[]),"
-                " pg_catalog.unnest($3::bytea[])) WITH ORDINALITY AS s(rel, leaf, key, n)"
-                " JOIN pangea.tombstone t ON t.rel = s.rel AND t.key IN (s.key, '') OR t.rel = s.leaf AND t.key = ''";
+                " pg_catalog.unnest($3::bytea[])) WITH ORDINALITY AS s(rel, leaf, key, n), LATERAL ("
+                "SELECT k.region, k.hlc FROM pangea.tombstone k WHERE k.rel = s.rel AND k.key = s.key"
+                " UNION ALL SELECT k.region, k.hlc FROM pangea.tombstone k WHERE k.rel = s.rel AND k.key = ''"
+                " UNION ALL SELECT k.region, k.hlc FROM pangea.tombstone k WHERE k.rel = s.leaf AND k.key = '') t";
         struct pass *p = qs->p;
         struct buf rel, leaf, key;
         array_begin(&rel, 25);

@@ -130,10 +130,12 @@ static void decisions(struct status_view *v, const struct status_region *r, cons
         json_t *o;
         json_array_foreach(queue, i, o)
         {
-                buf_printf(v->problems, "%s: %s: %lld rows wait for a decision, the oldest for %s: versions were written at the same time, and the "
-                                        "latest stands. To do: pangea conflicts list --waiting, then pangea conflicts resolve\n",
-                           r->region->name, text(o, "table") ? text(o, "table") : "?", (long long)json_integer_value(json_object_get(o, "rows")),
-                           since_str(span, sizeof span, text(o, "oldest")));
+                buf_printf(
+                        v->problems,
+                        "%s: %s: %lld rows wait for a decision, the oldest for %s: versions were written at the same time, and the "
+                        "latest stands. To do: pangea conflicts list --waiting, then pangea conflicts resolve\n",
+                        r->region->name, text(o, "table") ? text(o, "table") : "?",
+                        (long long)json_integer_value(json_object_get(o, "rows")), since_str(span, sizeof span, text(o, "oldest")));
         }
 }
 

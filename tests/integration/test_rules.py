@@ -550,3 +550,70 @@ def constraints(c):
     c.eu.app("UPDATE ab SET b = 2")
     c.barrier()
     c.expect("SELECT a, b FROM ab", [(2, 2)])
+
+
+@test(tables=TABLES + "CREATE TABLE public.filler (id int PRIMARY KEY, t text);", topology=RULES, regions=("us", "eu", "ap"), limit=180)
+def large(c):
+    """one transaction in many records writes a row at its beginning and at its end: both count, here and where it came from"""
+    c.us.app("INSERT INTO dl SELECT i, 100, 0, 'old' FROM generate_series(1, 3) i; INSERT INTO un SELECT i, '{a,b}', '[]', 'old' FROM generate_series(1, 3) i; "
+             "INSERT INTO cm SELECT i, 0, 0, 'old' FROM generate_series(1, 3) i; INSERT INTO gt SELECT i, 0, 'old' FROM generate_series(1, 3) i; "
+             "INSERT INTO jm SELECT i, '{\"a\": 1}', 'old' FROM generate_series(1, 3) i; INSERT INTO tm SELECT i, 'x', 'old' FROM generate_series(1, 3) i")
+    c.barrier()
+    big = ("UPDATE dl SET n = n + 1; UPDATE un SET items = items || 'c'::text; UPDATE cm SET a = 1; UPDATE gt SET v = 5; UPDATE jm SET doc = doc || '{\"b\": 1}'; "
+           "INSERT INTO filler SELECT i, repeat(md5(i::text), 10) FROM generate_series(1, 15000) i; "
+           "UPDATE dl SET n = n + 2; UPDATE un SET items = array_remove(items, 'a') || 'd'::text; UPDATE cm SET b = 1; UPDATE gt SET v = 7 WHERE id = 1; UPDATE gt SET v = 3 WHERE id = 2; "
+           "UPDATE jm SET doc = doc - 'a'; DELETE FROM gt WHERE id = 3; DELETE FROM dl WHERE id = 3; INSERT INTO dl VALUES (3, 1, 1, 'new')")
+    small = "UPDATE dl SET n = n + 10; UPDATE un SET items = items || 'e'::text; UPDATE cm SET c = 'eu'; UPDATE gt SET v = 4, note = 'eu'; UPDATE jm SET doc = doc || '{\"c\": 1}'; UPDATE tm SET body = 'y'"
+    apart(c, [("eu", small), ("us", big)], ("us", "eu", "ap"))
+    same_everywhere(c)
+    c.expect("SELECT id, n FROM dl ORDER BY id", [(1, 113), (2, 113), (3, 1)])
+    c.expect("SELECT DISTINCT items FROM un", [(["b", "c", "d", "e"],)])
+    c.expect("SELECT DISTINCT a, b, c FROM cm", [(1, 1, "eu")])
+    c.expect("SELECT id, v FROM gt ORDER BY id", [(1, 7), (2, 4)])
+    c.expect("SELECT DISTINCT doc FROM jm", [({"b": 1, "c": 1},)])
+    apart(c, [("us", "DELETE FROM filler; " + big), ("eu", small)], ("eu", "ap", "us"))
+    same_everywhere(c)
+    c.expect("SELECT count(*) FROM filler", [(15000,)])
+    nothing_kept(c)
+
+
+@test(tables="CREATE TABLE public.dl (id int PRIMARY KEY, n int NOT NULL, m numeric(12,2), note text)", topology={"conflicts": {"tables": {"public.dl": {"columns": {"n": "delta"}}}}}, limit=120)
+def hot_row(c):
+    """a row that is written here all the time does not keep out what comes from there"""
+    c.us.app("INSERT INTO dl VALUES (1, 0, 0, '')")
+    c.barrier()
+    ending, counts = threading.Event(), {"us": 0, "eu": 0}
+
+    def write(region):
+        connection = region.connect()
+        cursor = connection.cursor()
+        while not ending.is_set():
+            cursor.execute("UPDATE dl SET n = n + 1")
+            counts[region.name] += 1
+
+    writers = [threading.Thread(target=write, args=(r,)) for r in c]
+    for w in writers:
+        w.start()
+    try:
+        for r, other in ((c.us, "eu"), (c.eu, "us")):
+            before = r.origin(other).get("groups", 0)
+            until(lambda r=r, other=other: r.origin(other).get("groups", 0) > before + 5 or (False, r.origin(other)), f"{r.name} gets on with {other}", 40)
+    finally:
+        ending.set()
+        for w in writers:
+            w.join()
+    c.barrier(60)
+    c.expect("SELECT n FROM dl", [(sum(counts.values()),)])
+
+
+@test(tables="CREATE TABLE public.pt (id int, part int, n int, note text, PRIMARY KEY (id, part)) PARTITION BY LIST (part); CREATE TABLE public.pt1 PARTITION OF public.pt FOR VALUES IN (1); "
+             "CREATE TABLE public.pt2 PARTITION OF public.pt FOR VALUES IN (2)", topology={"group": ALONE, "conflicts": {"tables": {"public.pt": {"columns": {"n": "delta"}}}}}, limit=90)
+def partitions(c):
+    """rows of a partitioned table merge like others; TRUNCATE of one partition deletes its keys only; a move between partitions is a change of the key"""
+    c.us.app("INSERT INTO pt SELECT i, i % 2 + 1, 100, 'old' FROM generate_series(1, 4) i")
+    c.barrier()
+    apart(c, [("us", "UPDATE pt SET n = n + 1 WHERE id = 1"), ("eu", "UPDATE pt SET n = n + 10 WHERE id = 1"), ("us", "TRUNCATE pt1"), ("eu", "UPDATE pt SET n = n + 10 WHERE id = 2"),
+              ("us", "UPDATE pt SET part = 1, n = n + 5 WHERE id = 3"), ("eu", "UPDATE pt SET n = n + 7 WHERE id = 3")])
+    c.converged("SELECT * FROM pt ORDER BY 1, 2")
+    c.expect("SELECT id, part, n FROM pt ORDER BY 1, 2", [(1, 2, 111), (3, 1, 105)])
+    nothing_kept(c)
