@@ -24,7 +24,7 @@ void dots_drop_seen(struct dots *s, uint16_t col, const struct vector *seen)
 {
         size_t n = 0;
         for (size_t i = 0; i < s->n; i++)
-                if ((col != COLUMN_ALL && s->d[i].col != col) || !seen_covers(seen, s->d[i].dot))
+                if (s->d[i].col != col || !seen_covers(seen, s->d[i].dot))
                         s->d[n++] = s->d[i];
         s->n = n;
 }
@@ -66,6 +66,17 @@ static bool key_column(const struct rule *r, uint16_t *col)
         return false;
 }
 
+void dots_end_life(struct dots *s, const struct rule *r, const struct vector *seen)
+{
+        uint16_t notes;
+        bool noted = key_column(r, &notes);
+        size_t n = 0;
+        for (size_t i = 0; i < s->n; i++)
+                if ((noted && s->d[i].col == notes) || (seen && !seen_covers(seen, s->d[i].dot)))
+                        s->d[n++] = s->d[i];
+        s->n = n;
+}
+
 static struct column_dot *noted_by(const struct dots *s, uint16_t col, region_id region)
 {
         for (size_t i = 0; i < s->n; i++)
@@ -77,7 +88,7 @@ static struct column_dot *noted_by(const struct dots *s, uint16_t col, region_id
 bool dots_noted(const struct dots *s, const struct rule *r, struct dot d)
 {
         uint16_t col;
-        if (!key_column(r, &col))
+        if (!rule_keeps_dots(r) || !key_column(r, &col))
                 return false;
         const struct column_dot *before = noted_by(s, col, d.region);
         return before && before->dot.hlc.v >= d.hlc.v;
@@ -86,13 +97,13 @@ bool dots_noted(const struct dots *s, const struct rule *r, struct dot d)
 void dots_note(struct dots *s, const struct rule *r, struct dot d, struct arena *arena)
 {
         uint16_t col;
-        if (!key_column(r, &col))
+        if (!rule_keeps_dots(r) || !key_column(r, &col))
                 return;
         struct column_dot *before = noted_by(s, col, d.region);
-        if (before)
-                before->dot = d;
-        else
+        if (!before)
                 dots_add(s, arena, col, (struct cell){"", 0}, d);
+        else if (before->dot.hlc.v < d.hlc.v)
+                before->dot = d;
 }
 
 bool merge_stable(const struct version *v, size_t n, const struct vector *stable)
@@ -105,7 +116,9 @@ bool merge_stable(const struct version *v, size_t n, const struct vector *stable
 
 void merge_forget_dots(struct column_dot *dots, size_t *ndots, const struct vector *stable)
 {
-        struct dots s = {.d = dots, .n = *ndots, .cap = *ndots};
-        dots_drop_seen(&s, COLUMN_ALL, stable);
-        *ndots = s.n;
+        size_t n = 0;
+        for (size_t i = 0; i < *ndots; i++)
+                if (!seen_covers(stable, dots[i].dot))
+                        dots[n++] = dots[i];
+        *ndots = n;
 }

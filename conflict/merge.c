@@ -77,6 +77,13 @@ static enum conflict_kind put_kind(const struct work *w)
         return w->in->is_insert ? CONFLICT_INSERT_EXISTS : CONFLICT_UPDATE_ORIGIN_DIFFERS;
 }
 
+/* The incoming version was here. */
+static void note(struct work *w)
+{
+        dots_note(&w->dots, w->in->v.rule, w->in->v.dot, w->arena);
+        dots_sort(&w->dots);
+}
+
 /* ---- deletes kill ------------------------------------------------------------------------------------------------------------------------ */
 /* By the version's own rule, so that it depends on nothing but the two. */
 static bool kills(struct dot tomb, const struct version *v, const struct regset *regs)
@@ -158,7 +165,7 @@ static enum status settle(struct work *w, const struct version *before, size_t n
 static enum status settle_rest(struct work *w)
 {
         if (w->n == 0)
-                w->dots.n = 0;
+                dots_end_life(&w->dots, w->in->v.rule, NULL);
         return settle(w, NULL, 0, NULL, false);
 }
 
@@ -175,7 +182,7 @@ static bool known_already(const struct work *w)
         for (size_t i = 0; i < w->n; i++)
                 if (same_dot(w->v[i].dot, d) || seen_covers(&w->v[i].seen, d))
                         return true;
-        return !deletes && w->n && rule_keeps_dots(w->in->v.rule) && dots_noted(&w->dots, w->in->v.rule, d);
+        return !deletes && dots_noted(&w->dots, w->in->v.rule, d);
 }
 
 /* A version written here just before the delete that kills it was applied, and not looked at since. */
@@ -216,7 +223,7 @@ static enum status take_delete(struct work *w)
                 lose(w, &deleted, last->dot, CONFLICT_DELETE_ORIGIN_DIFFERS, last->rule);
         }
         /* whoever leaves column dots is under delete_wins, and gone */
-        w->dots.n = 0;
+        dots_end_life(&w->dots, in->rule, NULL);
         return settle_rest(w);
 }
 
@@ -241,6 +248,7 @@ static enum status take_put(struct work *w)
         struct dot killer;
         if (killed(w, in, &killer)) {
                 lose(w, in, killer, CONFLICT_UPDATE_DELETED, in->rule);
+                note(w);
                 return n == nbefore ? ST_OK : settle_rest(w);
         }
         if (!w->in->fresh && !in->old && in->rule->accumulates)
@@ -293,7 +301,7 @@ static void answer(struct work *w, struct merge *out)
 {
         bool deletes = w->in->had_del || !w->in->v.row;
         if (!w->row)
-                w->dots.n = 0;
+                dots_end_life(&w->dots, w->in->v.rule, NULL);
         *out = (struct merge){
                 .act = act_of(w),
                 .after = {.row = w->row, .nsibs = w->n, .sibs = w->v, .ndots = w->dots.n, .dots = w->dots.d, .tombs = w->tombs},
@@ -324,13 +332,19 @@ enum status merge_remote(const struct rule *rule, const struct key_state *stands
 }
 
 /* ---- the own log ---------------------------------------------------------------------------------------------------------------------------------- */
-/* Whatever stands came later and has seen it, or it was put out for good: not among them, and none of them knows it. */
+/* It was here before, and is out: another region's version has seen it (nothing of that kind is merged before the own log is processed so far),
+ * or all that stands is concurrent with it and it is not among them. */
 static bool out_for_good(const struct work *w)
 {
-        for (size_t i = 0; i < w->n; i++)
-                if (same_dot(w->v[i].dot, w->in->v.dot) || !knows(&w->v[i]) || seen_covers(&w->v[i].seen, w->in->v.dot))
-                        return false;
-        return true;
+        bool unseen = true;
+        for (size_t i = 0; i < w->n; i++) {
+                const struct version *v = &w->v[i];
+                bool covers = knows(v) && seen_covers(&v->seen, w->in->v.dot);
+                if (covers && v->dot.region.i != w->in->v.dot.region.i)
+                        return true;
+                unseen = unseen && knows(v) && !covers;
+        }
+        return unseen;
 }
 
 static enum status own_killed(struct work *w, struct dot killer, bool local)
@@ -360,12 +374,14 @@ enum status merge_own(const struct rule *rule, const struct key_state *stands, c
         if (in->had_del || !in->v.row) {
                 w.tombs.at[v->dot.region.i] = hlc_max(w.tombs.at[v->dot.region.i], v->dot.hlc);
                 if (!noted)
-                        dots_drop_seen(&w.dots, COLUMN_ALL, &v->seen);
+                        dots_end_life(&w.dots, v->rule, &v->seen);
         }
-        if (v->row && killed(&w, v, &killer))
+        if (v->row && killed(&w, v, &killer)) {
                 st = own_killed(&w, killer, local);
-        else if (v->row && w.row && rule_keeps_dots(v->rule) && !out_for_good(&w) && !noted)
+                note(&w);
+        } else if (v->row && w.row && !noted && !out_for_good(&w)) {
                 columns_note(&w.dots, w.in, regs, arena);
+        }
         if (st == ST_OK)
                 answer(&w, out);
         return st;

@@ -9,7 +9,7 @@
  * Every sentence below is there so that this does not depend on the order in which they come.
  *
  * Invariants of a state:
- *   - row NULL: nsibs 0, ndots 0.  Else nsibs >= 1.
+ *   - row NULL: nsibs 0, and of dots only what is noted under the key's first column.  Else nsibs >= 1.
  *   - nsibs 1: the row is that version's image, byte for byte, also under rules that merge.  nsibs > 1: the row is the outcome of the set.
  *   - siblings are in ascending order of their dots, pairwise concurrent, and none is killed by tombs.
  *   - dots are ascending by (column, element, region).
@@ -46,7 +46,8 @@ struct version {
 
 /* A contribution to a column that is merged by itself, until it is stable. What element holds is merge's own affair:
  * column_merge: "" ; greatest/least/text_merge inside column_merge: the value (and its old value); union: the element; json_merge: field
- * and value. Under the key's first column, element "": the newest version of each region that contributed (so that nothing does twice). */
+ * and value. Under the key's first column, element "": the newest version of each region (so that nothing contributes twice); these outlive a
+ * delete of the row, until they are stable. */
 struct column_dot {
         uint16_t col;
         struct cell element;

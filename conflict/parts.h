@@ -51,14 +51,15 @@ struct dots {
 };
 void dots_copy(struct dots *to, const struct column_dot *d, size_t n, size_t more, struct arena *arena);
 void dots_add(struct dots *s, struct arena *arena, uint16_t col, struct cell element, struct dot d);
-/* Takes out what the vector covers: of one column, or of all (col = COLUMN_ALL). */
-#define COLUMN_ALL UINT16_MAX
+/* Takes out what the vector covers of one column. */
 void dots_drop_seen(struct dots *s, uint16_t col, const struct vector *seen);
+/* A delete took the row: what the vector covers (NULL: everything) goes, but for what is noted. */
+void dots_end_life(struct dots *s, const struct rule *r, const struct vector *seen);
 void dots_sort(struct dots *s);
 /* Those of one column, in a sorted set. */
 struct column_dot *dots_of(const struct dots *s, uint16_t col, size_t *n);
-/* The newest version of each region that contributed is noted under the key's first column: whatever comes twice (the own log is read again
- * after a restart) contributes once. false: there is no key column. */
+/* The newest version of each region is noted under the key's first column, also beyond deletes, until it is stable: whatever comes twice (the
+ * own log is read again after a restart) contributes once. Only for rules that keep dots. */
 bool dots_noted(const struct dots *s, const struct rule *r, struct dot d);
 void dots_note(struct dots *s, const struct rule *r, struct dot d, struct arena *arena);
 

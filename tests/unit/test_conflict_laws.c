@@ -3,7 +3,7 @@
  * naive oracle, gives.  WORLDS=n seeds for each rule (default 400), SEED=s only that one. */
 #include "conflict_world.h"
 
-#define REGIONS 3
+#define REGIONS 4 /* at most; worlds have two to four */
 #define MAX_MESSAGES 14
 
 static enum status resolve_mix(void *ctx, const struct rule *r, const struct version *v, size_t n, struct arena *arena,
@@ -70,9 +70,10 @@ struct region {
         struct key_state state;
         struct vector seen;
         hlc_t last;
-        struct dot local;    /* the version that stands was written here; hlc 0: it was not */
-        bool may_race;       /* nobody wrote here since a delete was applied: */
-        struct vector raced; /* .. a transaction that had begun before it may still insert */
+        struct dot local;             /* the version that stands was written here; hlc 0: it was not */
+        struct vector heard[REGIONS]; /* what each log says that its region had applied, as far as it is applied here */
+        bool may_race;                /* nobody wrote here since a delete was applied: */
+        struct vector raced;          /* .. a transaction that had begun before it may still insert */
         const struct rule *rule;
 };
 struct world {
@@ -80,6 +81,8 @@ struct world {
         struct arena *arena;
         struct regset regs;
         unsigned rand;
+        enum forgets { NOTHING, CLOSED_SETS, STABLE_DOTS } forgets;
+        uint8_t regions;
         struct region r[REGIONS];
         const struct cell *common; /* the row at the beginning, or NULL */
         size_t n;
@@ -186,7 +189,7 @@ static void fail_at(const struct world *w, const char *what)
 static void check(const struct world *w, const struct key_state *before, const struct merge *m)
 {
         const struct key_state *a = &m->after;
-        if ((a->row != NULL) != (a->nsibs > 0) || (!a->row && a->ndots))
+        if ((a->row != NULL) != (a->nsibs > 0) || (!a->row && a->ndots && a->dots[a->ndots - 1].col != C_ID))
                 fail_at(w, "a row without siblings, or siblings without a row");
         if (a->nsibs == 1 && !row_same(a->row, a->sibs[0].row))
                 fail_at(w, "one version, but the row is not its image");
@@ -229,14 +232,59 @@ static bool is_local(const struct region *r, const struct incoming *in)
         return r->local.hlc.v && r->local.hlc.v == in->v.dot.hlc.v && r->local.region.i == in->v.dot.region.i;
 }
 
+/* ---- what is stable is forgotten ------------------------------------------------------------------------------------------------------- */
+static struct vector stable_at(const struct world *w, uint8_t me)
+{
+        struct vector v = w->r[me].may_race ? w->r[me].raced : w->r[me].seen;
+        for (uint8_t o = 0; o < w->regions; o++)
+                for (uint8_t i = 0; o != me && i < w->regions; i++)
+                        if (w->r[me].heard[o].at[i].v < v.at[i].v)
+                                v.at[i] = w->r[me].heard[o].at[i];
+        return v;
+}
+
+static const struct incoming *next_of(const struct world *w, const struct vector *seen, uint8_t o);
+
+/* A PROGRESS of each region whose log is applied to its end, and what may go then. */
+static void forget(struct world *w, uint8_t me)
+{
+        struct region *r = &w->r[me];
+        for (uint8_t o = 0; o < w->regions; o++) {
+                bool behind = false;
+                for (size_t i = 0; i < w->n; i++)
+                        behind = behind || (w->log[i].v.dot.region.i == o && w->log[i].v.dot.hlc.v > r->seen.at[o].v);
+                if (!behind)
+                        r->heard[o] = w->r[o].may_race ? w->r[o].raced : w->r[o].seen; /* it may still write without it */
+        }
+        struct vector stable = stable_at(w, me);
+        for (uint8_t i = 0; i < w->regions; i++)
+                if (r->state.tombs.at[i].v <= stable.at[i].v)
+                        r->state.tombs.at[i].v = 0;
+        bool closed = merge_stable(r->state.sibs, r->state.nsibs, &stable);
+        if (closed || w->forgets == STABLE_DOTS) {
+                struct column_dot *left = ARENA_ARRAY(w->arena, struct column_dot, r->state.ndots);
+                for (size_t i = 0; i < r->state.ndots; i++)
+                        left[i] = r->state.dots[i];
+                merge_forget_dots(left, &r->state.ndots, &stable);
+                r->state.dots = left;
+        }
+        if (!closed || !r->state.row)
+                return;
+        struct version *v = ARENA_NEW(w->arena, struct version);
+        *v = (struct version){.dot = common_dot(), .row = r->state.row, .rule = r->rule};
+        r->state.nsibs = 1, r->state.sibs = v;
+        r->local.hlc.v = 0;
+}
+
 /* The daemon starts again, and reads its own log from some point on: nothing changes. */
 static void reread(struct world *w, uint8_t me)
 {
         struct region *r = &w->r[me];
         size_t from = w->n ? pick(w, (unsigned)w->n) : 0;
+        uint64_t stable = stable_at(w, me).at[me].v; /* nobody reads what lies before */
         const char *before = state_str(w->arena, &r->state, &w->regs);
         for (size_t i = from; i < w->n; i++)
-                if (w->log[i].v.dot.region.i == me)
+                if (w->log[i].v.dot.region.i == me && (!w->forgets || w->log[i].v.dot.hlc.v > stable))
                         r->state = own(w, r->rule, &r->state, &w->log[i], is_local(r, &w->log[i]));
         const char *after = state_str(w->arena, &r->state, &w->regs);
         if (strcmp(before, after))
@@ -250,7 +298,7 @@ static void write_local(struct world *w, uint8_t me)
         struct incoming *in = &w->log[w->n++];
         *in = (struct incoming){.v = {.dot = {.region = {me}}, .seen = race ? r->raced : r->seen, .rule = r->rule}};
         uint64_t h = r->last.v + 1 + pick(w, 4);
-        for (int i = 0; i < REGIONS; i++)
+        for (int i = 0; i < w->regions; i++)
                 h = in->v.seen.at[i].v >= h ? in->v.seen.at[i].v + 1 : h;
         if (pick(w, 6) == 0)
                 h += 20; /* a clock that is ahead */
@@ -280,7 +328,7 @@ static const struct incoming *next_of(const struct world *w, const struct vector
                 const struct vector *needs = &w->log[i].v.seen;
                 if (w->log[i].v.dot.region.i != o || w->log[i].v.dot.hlc.v <= seen->at[o].v)
                         continue;
-                for (uint8_t x = 0; x < REGIONS; x++)
+                for (uint8_t x = 0; x < w->regions; x++)
                         if (x != o && needs->at[x].v > seen->at[x].v)
                                 return NULL;
                 return &w->log[i];
@@ -319,27 +367,35 @@ static void drain(struct world *w)
 {
         for (bool any = true; any;) {
                 any = false;
-                for (uint8_t me = 0; me < REGIONS; me++)
-                        for (uint8_t k = 0, o0 = (uint8_t)pick(w, REGIONS); k < REGIONS; k++)
-                                any = apply_next(w, me, (uint8_t)((o0 + k) % REGIONS)) || any;
+                for (uint8_t me = 0; me < w->regions; me++)
+                        for (uint8_t k = 0, o0 = (uint8_t)pick(w, w->regions); k < w->regions; k++)
+                                any = apply_next(w, me, (uint8_t)((o0 + k) % w->regions)) || any;
         }
 }
 
 static void run(struct world *w, unsigned messages)
 {
         w->common = pick(w, 3) ? random_row(w, NULL) : NULL;
-        for (uint8_t i = 0; i < REGIONS; i++)
+        for (uint8_t i = 0; i < w->regions; i++)
                 w->r[i].state = first_state(w, w->r[i].rule);
         while (w->n < messages) {
-                uint8_t me = (uint8_t)pick(w, REGIONS);
+                uint8_t me = (uint8_t)pick(w, w->regions);
                 switch (pick(w, 4)) {
                 case 0: write_local(w, me); break;
-                case 1: reread(w, me); break;
-                default: apply_next(w, me, (uint8_t)pick(w, REGIONS)); break;
+                case 1:
+                        reread(w, me);
+                        if (w->forgets)
+                                forget(w, me);
+                        break;
+                default: apply_next(w, me, (uint8_t)pick(w, w->regions)); break;
                 }
         }
         drain(w);
-        for (uint8_t i = 1; i < REGIONS; i++) {
+        for (uint8_t i = 0; i < w->regions; i++)
+                w->r[i].may_race = false;
+        for (uint8_t i = 0; w->forgets && i < w->regions; i++)
+                forget(w, i); /* everything: nothing but the row is left */
+        for (uint8_t i = 1; i < w->regions; i++) {
                 const char *a = state_str(w->arena, &w->r[0].state, &w->regs), *b = state_str(w->arena, &w->r[i].state, &w->regs);
                 if (strcmp(a, b))
                         fail_at(w,
@@ -358,7 +414,7 @@ struct orders {
 static void every_order(struct orders *x, struct key_state s, struct vector seen)
 {
         bool end = true;
-        for (uint8_t o = 0; o < REGIONS && x->left; o++) {
+        for (uint8_t o = 0; o < x->w->regions && x->left; o++) {
                 const struct incoming *in = next_of(x->w, &seen, o);
                 if (!in)
                         continue;
@@ -635,9 +691,11 @@ static void judge(struct world *w, const struct rule *rule)
                 v[0] = v[n - 1], n = 1;
         if (common)
                 return;
-        if (n != s->nsibs)
+        if ((n > 0) != (s->nsibs > 0))
+                fail_at(w, n ? "a version lives, but there is no row" : "a row without a living version");
+        if (!w->forgets && n != s->nsibs)
                 fail_at(w, arena_printf(w->arena, "%zu living versions, not %zu", s->nsibs, n));
-        for (size_t i = 0; i < n; i++)
+        for (size_t i = 0; !w->forgets && i < n; i++)
                 if (dot_cmp(v[i].dot, s->sibs[i].dot, &w->regs))
                         fail_at(w, arena_printf(w->arena, "%s is not among the living", dot_text(w->arena, v[i].dot, &w->regs)));
         if (n == 0)
@@ -671,11 +729,13 @@ static void one_world(struct arena *arena, const struct rule_case *c, unsigned s
         struct world w = {
                 .name = arena_printf(arena, "%s, SEED=%u", c->name, seed), .arena = arena, .regs = world_regions(), .rand = seed};
         const struct rule *rule = bound(arena, c, &w.regs, 1);
-        for (int i = 0; i < REGIONS; i++)
+        w.regions = (uint8_t)(2 + pick(&w, 3));
+        w.forgets = (enum forgets)(pick(&w, 6) % 4 % 3);
+        for (int i = 0; i < w.regions; i++)
                 w.r[i].rule = rule;
         run(&w, 3 + pick(&w, MAX_MESSAGES - 3));
         judge(&w, rule);
-        if (w.n > 7)
+        if (w.n > 7 || w.forgets)
                 return;
         struct orders x = {&w, rule, state_str(arena, &w.r[0].state, &w.regs), 60};
         every_order(&x, first_state(&w, rule), (struct vector){0});
@@ -704,6 +764,7 @@ static void generations_agree(void **state)
         arena_init(&arena);
         for (unsigned s = 1; s <= worlds * 10; s++) {
                 struct world w = {.arena = &arena, .regs = world_regions(), .rand = seed ? seed : s};
+                w.regions = (uint8_t)(2 + pick(&w, 3));
                 const struct rule_case *plain[NRULES];
                 unsigned n = 0;
                 for (int r = 0; r < NRULES; r++)
@@ -713,21 +774,21 @@ static void generations_agree(void **state)
                 w.name = arena_printf(&arena, "from %s to %s, SEED=%u", from->name, to->name, s);
                 const struct rule *first = bound(&arena, from, &w.regs, 1), *then = bound(&arena, to, &w.regs, 2);
                 unsigned when[REGIONS], messages = 3 + pick(&w, MAX_MESSAGES - 3);
-                for (int i = 0; i < REGIONS; i++)
+                for (int i = 0; i < w.regions; i++)
                         w.r[i].rule = first, when[i] = pick(&w, messages);
                 w.common = pick(&w, 2) ? random_row(&w, NULL) : NULL;
-                for (uint8_t i = 0; i < REGIONS; i++)
+                for (uint8_t i = 0; i < w.regions; i++)
                         w.r[i].state = first_state(&w, first);
                 while (w.n < messages) {
-                        uint8_t me = (uint8_t)pick(&w, REGIONS);
+                        uint8_t me = (uint8_t)pick(&w, w.regions);
                         w.r[me].rule = w.n >= when[me] ? then : first;
                         if (pick(&w, 3) == 0)
                                 write_local(&w, me);
                         else
-                                apply_next(&w, me, (uint8_t)pick(&w, REGIONS));
+                                apply_next(&w, me, (uint8_t)pick(&w, w.regions));
                 }
                 drain(&w);
-                for (uint8_t i = 1; i < REGIONS; i++) {
+                for (uint8_t i = 1; i < w.regions; i++) {
                         const char *a = state_str(&arena, &w.r[0].state, &w.regs), *b = state_str(&arena, &w.r[i].state, &w.regs);
                         if (strcmp(a, b))
                                 fail_at(&w, arena_printf(&arena, "regions differ:\n%s\n%s", a, b));
