@@ -80,10 +80,13 @@ static bool take_items(struct cell value, bool json, char open, char close, stru
         out->c = ARENA_ARRAY(arena, struct cell, most);
         if (take(&s, close))
                 return true;
-        do
-                out->c[out->n++] = take_item(&s, json);
-        while (take(&s, ','));
-        return true;
+        do {
+                struct cell item = take_item(&s, json);
+                if (item.len == 0)
+                        return false;
+                out->c[out->n++] = item;
+        } while (take(&s, ','));
+        return take(&s, close);
 }
 
 /* ---- arrays ------------------------------------------------------------------------------------------------------------------------------ */
@@ -201,8 +204,13 @@ static int by_key(const void *a, const void *b)
 
 bool members_split(struct cell value, struct arena *arena, struct cells *out)
 {
-        if (!take_items(value, true, '{', '}', arena, out))
+        bool object = take_items(value, true, '{', '}', arena, out);
+        for (size_t i = 0; i < out->n; i++)
+                object = object && out->c[i].data[0] == '"';
+        if (!object) {
+                *out = (struct cells){0, NULL};
                 return false;
+        }
         if (out->n)
                 qsort(out->c, out->n, sizeof *out->c, by_key);
         return true;

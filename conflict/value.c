@@ -129,7 +129,7 @@ static struct moment moment_of(struct cell c)
         const char *dash = memchr(c.data, '-', c.len);
         uint32_t year = dash ? (uint32_t)(dash - c.data) : c.len;
         m.year = (struct cell){c.data, year};
-        const char *zone = memchr(c.data, '+', c.len);
+        const char *zone = memchr(c.data + year, '+', c.len - year);
         m.rest = (struct cell){c.data + year, (zone ? (uint32_t)(zone - c.data) : c.len) - year};
         return m;
 }
@@ -266,11 +266,11 @@ static bool small(struct cell c)
 
 static int64_t small_int(struct cell c)
 {
-        int64_t v = 0;
+        uint64_t v = 0;
         bool negative = c.data && c.len && c.data[0] == '-';
         for (uint32_t i = negative; c.data && i < c.len; i++)
-                v = v * 10 + (c.data[i] - '0');
-        return negative ? -v : v;
+                v = v * 10 + ((uint8_t)c.data[i] - (unsigned)'0') % 10;
+        return negative ? -(int64_t)(v & INT64_MAX) : (int64_t)(v & INT64_MAX);
 }
 
 /* What is not finite stays so, and plus and minus infinity together are no number: as doubles have it, and PostgreSQL's numeric. */

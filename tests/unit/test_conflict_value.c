@@ -1,6 +1,7 @@
 /* Values as PostgreSQL orders, adds and prints them; which rule may work on which type. */
 #include "conflict_world.h"
 
+#include "conflict/elements.h"
 #include "conflict/parts.h"
 
 /* Each list is in the order that PostgreSQL 15 gives (`SELECT v FROM .. ORDER BY v`), equal ones joined by '='. */
@@ -316,6 +317,88 @@ static void long_texts(void **state)
         arena_release(&a);
 }
 
+/* What PostgreSQL prints, taken apart and put together. */
+static void takes_arrays_apart(void **state)
+{
+        (void)state;
+        static const struct {
+                const char *why;
+                enum value_type type;
+                const char *value, *want; /* sorted, distinct; NULL: no array */
+        } t[] = {
+                {"empty", TYPE_ARRAY, "{}", "{}"},
+                {"sorted and distinct", TYPE_ARRAY, "{b,a,b}", "{a,b}"},
+                {"NULL is an element, and not the word", TYPE_ARRAY, "{NULL,\"NULL\"}", "{\"NULL\",NULL}"},
+                {"commas, braces and quotes in quotes", TYPE_ARRAY, "{\"}\",\"a,b\",\"\\\"\",\"\\\\\"}",
+                 "{\"\\\"\",\"\\\\\",\"a,b\",\"}\"}"},
+                {"brackets are no quotes in arrays", TYPE_ARRAY, "{a[b,a]}", "{a[b,a]}"},
+                {"bounds are dropped", TYPE_ARRAY, "[0:1]={2,1}", "{1,2}"},
+                {"two dimensions are no set", TYPE_ARRAY, "{{1,2},{3,4}}", NULL},
+                {"jsonb", TYPE_JSONB, "[3, 1, \"a]b\", {\"k\": [1, 2]}, [], 1]", "[\"a]b\", 1, 3, [], {\"k\": [1, 2]}]"},
+                {"jsonb, empty", TYPE_JSONB, "[]", "[]"},
+                {"digits stay", TYPE_JSONB, "[1.000000000000000000001, 1.0, 1]", "[1, 1.0, 1.000000000000000000001]"},
+                {"an object is no array", TYPE_JSONB, "{\"a\": 1}", NULL},
+                {"nor is null", TYPE_JSONB, "null", NULL},
+        };
+        struct arena a;
+        arena_init(&a);
+        for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
+                struct cells e;
+                bool array = elements_split(t[i].type, cell(t[i].value), &a, &e);
+                struct cell got = elements_join(t[i].type, &e, &a);
+                if (array != (t[i].want != NULL) || (array && !cell_equal(got, cell(t[i].want))))
+                        fail_msg("%s: %s", t[i].why, cell_str(&a, got));
+        }
+        struct cells m;
+        /* "b" and the escaped quote are one byte, "aa" two; jsonb goes by length first */
+        const char *object = "{\"\\\"\": 1, \"b\": {\"x\": \"}\"}, \"aa\": [1, 2], \"\\u0001zz\": 3}";
+        assert_true(members_split(cell(object), &a, &m));
+        assert_int_equal(m.n, 4);
+        assert_true(cell_equal(members_join(&m, &a), cell(object)));
+        assert_non_null(members_find(&m, cell("\"b\": 0")));
+        assert_null(members_find(&m, cell("\"a\": 0")));
+        assert_false(members_split(cell("[1]"), &a, &m));
+        arena_release(&a);
+}
+
+/* Bytes that PostgreSQL would not print (a damaged record with a right checksum) are not read beyond their end. */
+static void any_bytes(void **state)
+{
+        (void)state;
+        static const char alphabet[] = "{}[]\",:\\ aN1.-+u0=9", *const words[] = {"NaN",      "Infinity", "44-3 BC",
+                                                                                  "\"a\": 1", "{\"",      "[{"};
+        unsigned seed = 3;
+        struct arena a;
+        arena_init(&a);
+        for (int round = 0; round < 20000; round++) {
+                struct cell c[3], out;
+                for (int k = 0; k < 3; k++) {
+                        const char *word = words[rand_r(&seed) % 6];
+                        size_t n = (size_t)rand_r(&seed) % 24, w = rand_r(&seed) % 2 ? strlen(word) : 0;
+                        char *p = malloc(n + w + (n + w == 0));
+                        memcpy(p, word, w);
+                        for (size_t i = 0; i < n; i++)
+                                p[w + i] = alphabet[(size_t)rand_r(&seed) % (sizeof alphabet - 1)];
+                        c[k] = (struct cell){p, (uint32_t)(n + w)};
+                }
+                struct cells e;
+                for (int type = TYPE_OTHER; type <= TYPE_BPCHAR; type++) {
+                        value_cmp((enum value_type)type, c[0], c[1]);
+                        if (elements_split((enum value_type)type, c[0], &a, &e))
+                                elements_join((enum value_type)type, &e, &a);
+                }
+                if (members_split(c[1], &a, &e) && e.n)
+                        members_find(&e, c[2]);
+                value_add_delta(TYPE_INT, c[0], c[1], c[2], &a);
+                value_add_delta(TYPE_NUMERIC, c[0], c[1], c[2], &a);
+                text_merge(c[0], &c[1], 2, round % 2, &a, &out);
+                for (int k = 0; k < 3; k++)
+                        free((char *)(uintptr_t)c[k].data);
+                arena_reset(&a);
+        }
+        arena_release(&a);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -325,6 +408,8 @@ int main(void)
                 cmocka_unit_test(knows_types),
                 cmocka_unit_test(refuses_what_cannot_converge),
                 cmocka_unit_test(binds),
+                cmocka_unit_test(takes_arrays_apart),
+                cmocka_unit_test(any_bytes),
                 cmocka_unit_test(merges_texts),
                 cmocka_unit_test(merges_three_texts),
                 cmocka_unit_test(long_texts),
