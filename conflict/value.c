@@ -36,10 +36,10 @@ enum value_type value_type_of(const struct rule_table_column *c)
         /* PostgreSQL names the array of t "_t"; box is the one type whose arrays have another delimiter than a comma */
         if (last[0] == '_')
                 return strcmp(last, "_box") ? TYPE_ARRAY : TYPE_OTHER;
-        if (dot && strncmp(c->type, "pg_catalog.", 11))
+        if (dot && strncmp(c->type, "pg_catalog.", 11) != 0)
                 return TYPE_OTHER;
         for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
-                if (strcmp(last, types[i].name))
+                if (strcmp(last, types[i].name) != 0)
                         continue;
                 bool text = types[i].type == TYPE_TEXT || types[i].type == TYPE_BPCHAR;
                 return text && !c->bytewise ? TYPE_OTHER : types[i].type;
@@ -212,7 +212,6 @@ static void scaled(mpz_t out, struct cell x, uint32_t scale, struct arena *arena
                         digits[n++] = x.data[i];
         for (uint32_t i = scale_of(x); i < scale; i++)
                 digits[n++] = '0';
-        mpz_init(out);
         if (n)
                 mpz_set_str(out, digits, 10);
 }
@@ -249,6 +248,7 @@ static struct cell sum_exactly(struct cell base, struct cell from, struct cell t
         scale = scale_of(from) > scale ? scale_of(from) : scale;
         scale = scale_of(to) > scale ? scale_of(to) : scale;
         mpz_t b, f, t;
+        mpz_inits(b, f, t, NULL);
         scaled(b, base, scale, arena);
         scaled(f, from, scale, arena);
         scaled(t, to, scale, arena);
