@@ -89,7 +89,7 @@ static enum status check_change(const struct session *s, const struct known *k, 
                 return ST_OK;
         return err_named(
                 e, ST_CONFIG, "rules_need_quiet",
-                "region %s: the rule of %s changes from or to one that adds up (delta, union, json_merge, column_merge), and "
+                "region %s: the rule of %s changes from or to one that adds up (delta, union, json_merge, column_merge) or under which deletes win, and "
                 "versions under the old rule may be on their way. Stop writing to it in every region, wait until `pangea status` "
                 "says that everything is stable, then start every region once with `pangea run --accept-rules`",
                 s->region->name, table);

@@ -11,7 +11,7 @@ const struct error_row error_table[] = {
         {"wrong_database", EXIT_USAGE, "the database was prepared for another cluster or region than the topology says",
          "correct the region's conninfo; or `pangea deinit` with the topology it was prepared with"},
         {"rules_need_quiet", EXIT_USAGE,
-         "the topology changes a table's rule from or to delta, union, json_merge or column_merge while versions under the old rule may be on their way",
+         "the topology changes a table's rule from or to delta, union, json_merge or column_merge, or from plain last_write_wins to delete_wins, while versions under the old rule may be on their way",
          "stop writing to the table in every region, wait until `pangea status` says that everything is stable, then restart every region with `pangea run --accept-rules`"},
         {"rules_unknown", EXIT_RUNTIME, "another region's log announces rules of conflict that this version cannot read",
          "install the newer version of Pangea here"},

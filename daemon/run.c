@@ -91,7 +91,7 @@ static enum status rules_may_change(const struct topology *now, const struct top
         if (table)
                 st = err_named(
                         e, ST_CONFIG, "rules_need_quiet",
-                        "conflicts: the rule of %s changes from or to one that adds up (delta, union, json_merge, column_merge); that "
+                        "conflicts: the rule of %s changes from or to one that adds up (delta, union, json_merge, column_merge) or under which deletes win; that "
                         "needs a table to which no region writes: see `rules_need_quiet` in docs/errors.md",
                         table);
         arena_release(&arena);

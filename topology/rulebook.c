@@ -127,9 +127,21 @@ enum status rulebook_parse(const char *json, size_t len, struct arena *arena, st
 
 /* ---- changes ---------------------------------------------------------------------------------------------------------------------- */
 
+/* Under plain last write wins nobody remembers the versions that lost. A later version that has seen the winner hides that; when a delete
+ * then kills this one although it is later (delete_wins), regions that met the loser afterwards would keep it, the others not. */
+static bool forgets(const struct rule_spec *s)
+{
+        bool columns = false;
+        for (size_t i = 0; i < s->ncolumns; i++)
+                columns = columns || s->columns[i].rule != COLUMN_LAST_WRITE_WINS;
+        return s->row == RULE_LAST_WRITE_WINS && !s->delete_wins && !columns;
+}
+
 static bool hard(const struct rule_spec *from, const struct rule_spec *to)
 {
-        return (rule_spec_accumulates(from) || rule_spec_accumulates(to)) && !rule_spec_equal(from, to);
+        if (rule_spec_accumulates(from) || rule_spec_accumulates(to))
+                return !rule_spec_equal(from, to);
+        return (forgets(from) && to->delete_wins) || (forgets(to) && from->delete_wins);
 }
 
 static const char *hard_among(const struct rulebook *names, const struct rulebook *from, const struct rulebook *to,

@@ -154,8 +154,9 @@ void rulebook_json(const struct rulebook *b, struct buf *out);
 MUSTCHECK enum status rulebook_parse(const char *json, size_t len, struct arena *arena, struct rulebook *out, struct err *e);
 /* Nothing but last write wins: what holds in a log that never said anything about rules. */
 bool rulebook_plain(const struct rulebook *b);
-/* The first table (as in the file) whose rule changes from or to one that accumulates; NULL: none. What is merged into a row under such a
- * rule cannot be taken out of it again, so such a change needs a table that is quiet in all regions. In the arena. */
+/* The first table (as in the file) whose rule changes from or to one that accumulates, or between plain last write wins and one under which
+ * deletes win; NULL: none. What is merged into a row under the first cannot be taken out of it again, what lost under the second is forgotten:
+ * such a change needs a table that is quiet in all regions. In the arena. */
 const char *rulebook_hard_change(const struct rulebook *from, const struct rulebook *to, struct arena *arena);
 
 /* ---- links: where a log is read ---- */

@@ -755,7 +755,7 @@ static void regions_agree(void **state)
         arena_release(&arena);
 }
 
-/* Regions that learn of a new rule at different moments. What adds up may only change while the table is quiet, and so may how deletes kill. */
+/* Regions that learn of a new rule at different moments. Changes that need a quiet table (rulebook_hard_change) are left out. */
 static void generations_agree(void **state)
 {
         (void)state;
@@ -768,9 +768,11 @@ static void generations_agree(void **state)
                 const struct rule_case *plain[NRULES];
                 unsigned n = 0;
                 for (int r = 0; r < NRULES; r++)
-                        if (!rule_spec_accumulates(&rules[r].spec) && !rules[r].spec.delete_wins)
+                        if (!rule_spec_accumulates(&rules[r].spec))
                                 plain[n++] = &rules[r];
                 const struct rule_case *from = plain[pick(&w, n)], *to = plain[pick(&w, n)];
+                if ((from == &rules[0] && to->spec.delete_wins) || (to == &rules[0] && from->spec.delete_wins))
+                        continue;
                 w.name = arena_printf(&arena, "from %s to %s, SEED=%u", from->name, to->name, s);
                 const struct rule *first = bound(&arena, from, &w.regs, 1), *then = bound(&arena, to, &w.regs, 2);
                 unsigned when[REGIONS], messages = 3 + pick(&w, MAX_MESSAGES - 3);
