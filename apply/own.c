@@ -106,7 +106,7 @@ static enum status look(void *ctx, const struct group *g, struct err *e)
         for (uint32_t t = 0; t < g->ntxs; t++) {
                 if (g->txs[t].commit_us != q->commit_us || q->exact)
                         continue;
-                if ((uint32_t)g->txs[t].xid.v == q->xid || (q->net->kb && touches_key(q, g, t))) {
+                if ((uint32_t)g->txs[t].xid.v == q->xid || !q->net->kb || touches_key(q, g, t)) {
                         q->exact |= (uint32_t)g->txs[t].xid.v == q->xid;
                         q->hlc = g->hlc;
                         q->found = true;

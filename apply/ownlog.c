@@ -205,7 +205,7 @@ bool ownlog_knows(const struct ownlog *o, int64_t commit_us, uint32_t xid)
 
 enum own_found ownlog_find(const struct ownlog *o, int64_t commit_us, uint32_t xid, hlc_t *hlc, koffset_t *first, koffset_t *last)
 {
-        bool found = false, several = false;
+        bool found = false;
         for (uint64_t n = o->bucket[slot(commit_us)]; n > o->first; n = o->ring[(n - 1) % RING].older) {
                 const struct own_tx *t = &o->ring[(n - 1) % RING];
                 if (t->commit_us != commit_us)
@@ -214,10 +214,8 @@ enum own_found ownlog_find(const struct ownlog *o, int64_t commit_us, uint32_t x
                         *hlc = t->hlc;
                         return OWN_FOUND;
                 }
-                several |= found && hlc->v != t->hlc.v;
                 *last = found ? *last : t->offset;
                 *first = t->offset;
-                *hlc = t->hlc;
                 found = true;
         }
         bool in_range = false; /* several hold that time: commits are not in the order of their times */
@@ -233,7 +231,7 @@ enum own_found ownlog_find(const struct ownlog *o, int64_t commit_us, uint32_t x
                 return OWN_RANGE;
         if (!found)
                 return OWN_OLDER;
-        return several ? OWN_AMBIGUOUS : OWN_FOUND;
+        return OWN_AMBIGUOUS;
 }
 
 void ownlog_forget(struct ownlog *o, hlc_t stable)

@@ -25,7 +25,9 @@ enum own_found {
         OWN_FOUND,
         OWN_OLDER /* not among the unstable ones: stable */,
         OWN_RANGE /* in [*first,*last]: read it back */,
-        OWN_AMBIGUOUS /* several groups hold that time and none that xid */
+        /* That time, but not that xid: the row was written in a savepoint, or by a transaction of the same microsecond that is forgotten
+         * already. Who wrote the key must be read: in [*first,*last]. */
+        OWN_AMBIGUOUS
 };
 enum own_found ownlog_find(const struct ownlog *o, int64_t commit_us, uint32_t xid, hlc_t *hlc, koffset_t *first, koffset_t *last);
 
