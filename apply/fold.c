@@ -5,6 +5,8 @@
 #include "base/map.h"
 #include "change/key.h"
 
+#define FORGOTTEN UINT32_MAX
+
 struct folder {
         const struct group *g;
         struct arena *arena;
@@ -15,10 +17,11 @@ struct folder {
         uint32_t *as;   /* per relation: the first of the group that has its target and layout (leaves of one table are alike) */
         uint32_t *open; /* per relation: nets in the open segment */
         struct segment *first, **tail;
+        struct segment *truncates, **last_truncate; /* go before all others */
         /* the open segment */
         struct net *nets; /* room for two per change */
         uint32_t nnets, cap;
-        uint32_t *table_of; /* per net: index of its relation */
+        uint32_t *table_of; /* per net: index of its relation, FORGOTTEN when a TRUNCATE came after it */
         uint32_t *slots;    /* hash table over (relation's target, key): net + 1 */
         uint32_t nslots;
         struct buf key;
@@ -84,6 +87,8 @@ static struct segment *close_segment(struct folder *f)
                 t->nets = ARENA_ARRAY(f->arena, struct net *, f->open[r]);
         }
         for (uint32_t i = 0; i < f->nnets; i++) {
+                if (f->table_of[i] == FORGOTTEN)
+                        continue;
                 struct fold_table *t = &s->tables[index[f->table_of[i]]];
                 t->nets[t->n++] = &f->nets[i];
         }
@@ -275,6 +280,30 @@ static void fold_keyless(struct folder *f, const struct change *c, const struct 
         seg->keyless = c;
 }
 
+/* A TRUNCATE is a delete of every row: what the group did to the table before it is as if it had not been, and what it does after it comes after
+ * it. So it goes first, and the other tables' nets stay together: a version and a delete, or two versions, of one key and one dot never meet
+ * as two. (A leaf's leaves the rows of the other leaves: it stands where it stood.) */
+static struct segment *truncate_segment(struct folder *f, const struct target *target)
+{
+        for (uint32_t i = 0; i < f->nnets; i++) {
+                if (f->table_of[i] == FORGOTTEN || f->maps[f->table_of[i]].target != target)
+                        continue;
+                f->open[f->table_of[i]]--;
+                f->table_of[i] = FORGOTTEN;
+        }
+        for (struct segment *s = f->first; s; s = s->next) {
+                for (uint32_t i = 0; i < s->ntables; i++)
+                        if (s->tables[i].map.target == target)
+                                s->tables[i].n = 0;
+                if (s->keyless && s->map.target == target)
+                        s->keyless = NULL;
+        }
+        struct segment *seg = ARENA_NEW(f->arena, struct segment);
+        *f->last_truncate = seg;
+        f->last_truncate = &seg->next;
+        return seg;
+}
+
 static enum status fold_one(struct folder *f, const struct change *c, struct err *e)
 {
         const struct mapping *m;
@@ -282,7 +311,7 @@ static enum status fold_one(struct folder *f, const struct change *c, struct err
         if (s != ST_OK || !m->applied)
                 return s;
         if (c->op == CHANGE_TRUNCATE) {
-                struct segment *seg = close_segment(f);
+                struct segment *seg = c->rel->leaf_name ? close_segment(f) : truncate_segment(f, m->target);
                 seg->map = *m;
                 seg->truncate = c;
                 return ST_OK;
@@ -299,6 +328,7 @@ enum status fold_group(const struct group *g, struct arena *arena, fold_map *map
         struct folder f = {.g = g, .arena = arena, .map = map, .ctx = ctx};
         struct group own;
         f.tail = &f.first;
+        f.last_truncate = &f.truncates;
         *out = NULL;
         if (!g->nchanges)
                 return ST_OK;
@@ -325,6 +355,7 @@ enum status fold_group(const struct group *g, struct arena *arena, fold_map *map
         if (s == ST_OK && f.nnets)
                 close_segment(&f);
         buf_release(&f.key);
-        *out = f.first;
+        *f.last_truncate = f.first;
+        *out = f.truncates;
         return s;
 }

@@ -1,17 +1,18 @@
 /* fold: the changes of one group (or chunk) as the net effect on each key.  DESIGN 6.2; pure but for the catalog's mapping, which the
  * caller supplies.
  *
- *   changes:  ins a, upd b, del a, upd b, | TRUNCATE t | ins c           | = where a segment ends
- *   nets:     [del a, put b(last row)]      truncate t   [put c]
+ *   changes:  ins a, upd b, del a, upd b, TRUNCATE t, ins c    (a and b in another table than t)
+ *   nets:     truncate t   [del a, put b(last row), put c]
  *
  * A row that moves from one partition to another comes as delete and insert; when the rows are whole it folds to an update.
- * A key inserted and deleted folds to the delete; its vector is that of the last transaction that touched it. A segment ends where order
- * matters between keys: a TRUNCATE, a key change whose row is not complete, a new layout of a table, an update without a key.
+ * A key inserted and deleted folds to the delete; its vector is that of the last transaction that touched it. A TRUNCATE goes first: what came
+ * before it is gone. A segment ends where order matters between keys: a TRUNCATE of one partition, a key change whose row is not complete, a
+ * new layout of a table, an update without a key.
  * Everything is in the arena and borrows from the group. */
 #ifndef PANGEA_APPLY_FOLD_H
 #define PANGEA_APPLY_FOLD_H
 
-#include "apply/catalog.h"
+#include "apply/target.h"
 #include "base/arena.h"
 
 /* The row that stands under a key, locked. */

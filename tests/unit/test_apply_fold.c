@@ -18,6 +18,7 @@
 #include <cmocka.h>
 
 #include "apply/fold.h"
+#include "base/buf.h"
 
 /* t an ordinary table, f with a full identity, k without a key, l t's layout after a column was dropped, p and q leaves of one table, x a
  * table that is not applied here, c with a key of two columns in another order than its columns */
@@ -142,7 +143,7 @@ static void put_segments(struct buf *b, const struct segment *s, const struct re
                                 put_net(b, ft->rel, ft->nets[n]);
                         }
                         buf_put_str(b, "}");
-                        assert_true(ft->n > 0 && ft->map.target == &targets[target_of[ft->rel - from]]);
+                        assert_true(ft->map.target == &targets[target_of[ft->rel - from]]);
                 }
                 assert_false(s->truncate && s->keyless);
                 const struct change *c = s->truncate ? s->truncate : s->keyless;
@@ -271,11 +272,15 @@ static void where_order_matters(void **state)
 {
         (void)state;
         static const struct fold_case t[] = {
-                {"a truncate stands between", "t+1,x,y t! t+1,z,z", "t{+1,x,yi@0} t! / t{+1,z,zi@0}"},
+                {"a truncate: what was before it is gone", "t+1,x,y t! t+1,z,z", "t! / t{+1,z,zi@0}"},
                 {"at the beginning", "t! t+1,x,y", "t! / t{+1,x,yi@0}"},
-                {"at the end", "t+1,x,y t!", "t{+1,x,yi@0} t!"},
-                {"several tables of one statement", "t+1,x,y t! f!", "t{+1,x,yi@0} t! / f!"},
-                {"nothing from before it is merged into what follows", "t=1,x,_ t! t=1,_,y", "t{=1,x,_@0} t! / t{=1,_,y@0}"},
+                {"at the end", "t+1,x,y t!", "t! / "},
+                {"several tables of one statement", "t+1,x,y t! f!", "t! / f! / "},
+                {"what was done to another table stays", "f+1,x,y t+1,x,y t! f=1,u,v<1,x,y", "t! / f{+1,u,vi@0}"},
+                {"a leaf's leaves the other leaves' rows", "p+1,x,y q!", "p{+1,x,yi@0} q!"},
+                {"nothing from before it is merged into what follows", "t=1,x,_ t! t=1,_,y", "t! / t{=1,_,y@0}"},
+                {"also behind a new layout", "t+1,x,y l=1,z l! t+2,x,y", "l! / t{} / t{+2,x,yi@0}"},
+                {"and of a table without a key", "k+1,x,y k-1,x,y k+1,x,y k! k+2,x,y", "k! / k{} / k{+2,x,yi@0}"},
                 {"rows without a key are never one", "k+1,x,y k+1,x,y", "k{+1,x,yi@0 +1,x,yi@0}"},
                 {"their deletes wait for their inserts", "k+1,x,y k-1,x,y k+1,x,y", "k{+1,x,yi@0} k-1,x,y / k{+1,x,yi@0}"},
                 {"so do their updates", "k=1,z,z<1,x,y k=1,u,u<1,z,z", "k=1,x,y / k=1,z,z"},
