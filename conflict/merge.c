@@ -170,19 +170,24 @@ static enum status settle_rest(struct work *w)
 }
 
 /* ---- what came ------------------------------------------------------------------------------------------------------------------------------- */
-/* It came twice, or somebody who had seen it was here before it. */
+/* It came twice, or somebody who had seen it was here before it. Not what the same group does to the key after that (in another chunk, or
+ * behind its own TRUNCATE): it bears the same dot, and goes on from there. */
 static bool known_already(const struct work *w)
 {
-        struct dot d = w->in->v.dot;
+        const struct version *in = &w->in->v;
+        struct dot d = in->dot;
         if (w->in->again)
                 return false;
-        bool deletes = w->in->had_del || !w->in->v.row;
-        if (deletes && w->stands->tombs.at[d.region.i].v >= d.hlc.v)
-                return true;
-        for (size_t i = 0; i < w->n; i++)
-                if (same_dot(w->v[i].dot, d) || seen_covers(&w->v[i].seen, d))
+        bool deletes = w->in->had_del || !in->row, tomb = w->stands->tombs.at[d.region.i].v >= d.hlc.v;
+        for (size_t i = 0; i < w->n; i++) {
+                if (same_dot(w->v[i].dot, d))
+                        return in->row && (!deletes || tomb) && rows_equal(w->v[i].row, in->row, in->rule->ncols);
+                if (seen_covers(&w->v[i].seen, d))
                         return true;
-        return !deletes && dots_noted(&w->dots, w->in->v.rule, d);
+        }
+        if (deletes)
+                return tomb && !in->row;
+        return dots_noted(&w->dots, in->rule, d);
 }
 
 /* A version written here just before the delete that kills it was applied, and not looked at since. */
@@ -241,9 +246,13 @@ static enum status take_put(struct work *w)
         size_t nbefore = w->n, n = 0;
         const struct version *before = arena_copy(w->arena, w->v, (nbefore + 1) * sizeof *w->v);
         const struct cell *stood = w->row;
-        for (size_t i = 0; i < w->n; i++)
+        struct version put = *in;
+        for (size_t i = 0; i < w->n; i++) {
+                if (same_dot(w->v[i].dot, in->dot))
+                        put.old = w->v[i].old; /* one version: what it replaced is what its first change replaced */
                 if (!seen_covers(&in->seen, w->v[i].dot))
                         w->v[n++] = w->v[i];
+        }
         w->n = n;
         struct dot killer;
         if (killed(w, in, &killer)) {
@@ -255,7 +264,7 @@ static enum status take_put(struct work *w)
                 return err_named(
                         w->e, ST_DATA, "old_row_missing",
                         "an update of a table with delta, union, json_merge or column_merge came without the row that it replaced");
-        insert_version(w, in);
+        insert_version(w, &put);
         columns_note(&w->dots, w->in, w->regs, w->arena);
         drop_overwritten(w);
         return settle(w, before, nbefore, stood, find(w, in->dot) != NULL);
@@ -267,7 +276,7 @@ static bool sibs_changed(const struct work *w)
         if (w->n != w->stands->nsibs)
                 return true;
         for (size_t i = 0; i < w->n; i++)
-                if (!same_dot(w->v[i].dot, w->stands->sibs[i].dot))
+                if (!same_dot(w->v[i].dot, w->stands->sibs[i].dot) || w->v[i].row != w->stands->sibs[i].row)
                         return true;
         return false;
 }

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "conflict/lww.h"
+#include "conflict/merge.h"
 #include "conflict/stable.h"
 #include "conflict/standing.h"
 
@@ -136,7 +137,8 @@ static void standing(void **state)
                 {"later, but perhaps seen", 700, 51, LOCAL, false, false, false, false, 0, 60, STANDING_ASK_OWN_LOG},
                 {"later is not better under greatest", 700, 51, LOCAL, false, false, false, true, 0, 10, STANDING_ASK_OWN_LOG},
                 {"its timestamp is gone", 700, 0, LOCAL, false, false, false, false, 0, 10, STANDING_TIMESTAMP_GONE},
-                {"gone: it may be another region's, also below H", 699, 0, LOCAL, false, false, false, false, 700, 10, STANDING_TIMESTAMP_GONE},
+                {"gone: it may be another region's, also below H", 699, 0, LOCAL, false, false, false, false, 700, 10,
+                 STANDING_TIMESTAMP_GONE},
                 {"gone, on a follower", 700, 0, LOCAL, false, false, true, false, 0, 0, STANDING_TIMESTAMP_GONE},
         };
         for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
@@ -155,6 +157,41 @@ static void standing(void **state)
                 if (standing_judge(&f, &v, &d) != t[i].want || (t[i].want == STANDING_DOT && d.hlc.v != (uint64_t)t[i].ts))
                         fail_msg("%s", t[i].why);
         }
+}
+
+/* What a group does to a key in a second chunk, or behind its own TRUNCATE, bears the dot of what it did before, and is no repetition. */
+static void one_group_goes_on(void **state)
+{
+        (void)state;
+        struct regset s = regions();
+        static const struct rule_column cols[2] = {{.name = "k", .type = TYPE_INT, .key = true}, {.name = "v", .type = TYPE_TEXT}};
+        const struct rule rule = {.row = RULE_FIRST_WRITE_WINS, .ncols = 2, .cols = cols};
+        const struct cell first[2] = {{"1", 1}, {"a", 1}}, then[2] = {{"1", 1}, {"b", 1}};
+        const struct dot d = dot(&s, "us", 10);
+        struct version was = {.dot = d, .row = first, .rule = &rule};
+        struct incoming in = {.v = {.dot = d, .row = then, .old = first, .rule = &rule}};
+        was.seen.at[d.region.i].v = in.v.seen.at[d.region.i].v = 10;
+        struct arena arena;
+        struct err e;
+        struct merge m;
+        arena_init(&arena);
+        struct key_state stands = {.row = first, .nsibs = 1, .sibs = &was};
+        assert_int_equal(merge_remote(&rule, &stands, &in, &s, &arena, &m, &e), ST_OK);
+        assert_int_equal(m.act, MERGE_PUT);
+        assert_true(cell_equal(m.after.row[1], then[1]));
+        assert_true(m.sibs_changed && !m.after.sibs[0].old); /* the group inserted it */
+        in.v.row = first;
+        assert_int_equal(merge_remote(&rule, &stands, &in, &s, &arena, &m, &e), ST_OK);
+        assert_int_equal(m.act, MERGE_KEEP); /* the same again */
+        struct key_state truncated = {.row = NULL};
+        truncated.tombs.at[d.region.i].v = 10;
+        in = (struct incoming){.v = was, .had_del = true, .fresh = true, .is_insert = true};
+        assert_int_equal(merge_remote(&rule, &truncated, &in, &s, &arena, &m, &e), ST_OK);
+        assert_int_equal(m.act, MERGE_PUT); /* TRUNCATE, insert, delete, insert */
+        in.v.row = NULL;
+        assert_int_equal(merge_remote(&rule, &stands, &in, &s, &arena, &m, &e), ST_OK);
+        assert_int_equal(m.act, MERGE_DELETE);
+        arena_release(&arena);
 }
 
 static void stability(void **state)
@@ -176,7 +213,7 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(decides),   cmocka_unit_test(tombstones_kill), cmocka_unit_test(any_order_one_winner),
-                cmocka_unit_test(stability), cmocka_unit_test(standing),
+                cmocka_unit_test(stability), cmocka_unit_test(standing),        cmocka_unit_test(one_group_goes_on),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
