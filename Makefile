@@ -1,6 +1,7 @@
 # make            release build, build/pangea        make check    everything that is tested, one sum at the end
 # make deps       Debian packages and Kafka          make check SAN=address,undefined | SAN=thread
 # make demo       three regions on this machine      make soak SECONDS=600 [SEED=1]
+# make simulation random histories of the conflict core, a minute; make simulation-long RUNS=2000000 SEED=1
 # make lint       direction of includes, analysers   make fmt      clang-format
 # make install DESTDIR= PREFIX=/usr/local            make clean    all but .cache
 # make deb           a Debian package               make deb-check  installs and runs it in a fresh Debian
@@ -44,7 +45,8 @@ comma = ,
 
 Q = $(if $(V),,@echo "  $@";)
 
-UNIT := $(patsubst tests/%.c,$(TEST)/%,$(wildcard tests/unit/test_*.c tests/simulation/test_*.c tests/integration/*.c))
+UNIT := $(patsubst tests/%.c,$(TEST)/%,$(wildcard tests/unit/test_*.c tests/integration/*.c))
+SIM := $(patsubst tests/simulation/%.c,$(TEST)/sim/%.o,$(wildcard tests/simulation/*.c))
 FUZZ := $(patsubst tests/%.c,$(TEST)/%,$(wildcard tests/fuzz/fuzz_*.c))
 
 all: build/pangea
@@ -77,6 +79,13 @@ $(FUZZ): $(TEST)/%: tests/%.c $(TEST)/libpangea.a
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(TESTFLAGS) -DFUZZ_STANDALONE -o $@ $< $(TEST)/libpangea.a $(LDLIBS) $(LDFLAGS)
 
+$(TEST)/sim/%.o: tests/simulation/%.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(TESTFLAGS) -c -o $@ $<
+
+$(TEST)/simulation: $(SIM) $(TEST)/libpangea.a
+	$(Q)$(CC) $(SANFLAGS) -pthread -o $@ $^ $(LDLIBS) $(LDFLAGS)
+
 # x/y.sql -> build/gen/x_y_sql.h: static const char x_y_sql[]
 define embed
 build/gen/$(subst /,_,$(1:.sql=))_sql.h: $(1)
@@ -86,7 +95,7 @@ build/gen/$(subst /,_,$(1:.sql=))_sql.h: $(1)
 endef
 $(foreach f,$(SQL),$(eval $(call embed,$(f))))
 
--include $(SOURCES:%.c=build/release/%.d) $(SOURCES:%.c=$(TEST)/%.d) $(UNIT:%=%.d) $(FUZZ:%=%.d)
+-include $(SOURCES:%.c=build/release/%.d) $(SOURCES:%.c=$(TEST)/%.d) $(UNIT:%=%.d) $(FUZZ:%=%.d) $(SIM:.o=.d)
 
 # ---- test ----------------------------------------------------------------------------------------------------------------------------
 deps:
@@ -103,7 +112,7 @@ $(TEST)/harness/full.so: tests/harness/full.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(filter-out -MMD -MP,$(CFLAGS)) -O2 -fPIC -shared -o $@ $< -ldl
 
-test: $(TEST)/pangea $(UNIT) $(FUZZ) build/longest.so $(TEST)/harness/full.so
+test: $(TEST)/pangea $(TEST)/simulation $(UNIT) $(FUZZ) build/longest.so $(TEST)/harness/full.so
 
 check: deps
 	@$(MAKE) --no-print-directory SAN=$(SAN) test
@@ -112,6 +121,14 @@ check: deps
 soak: deps
 	@$(MAKE) --no-print-directory SAN=$(SAN) test
 	@tests/soak.py --build $(TEST) --seconds $(SECONDS) --seed $(SEED)
+
+# random histories of all rules against the oracle: about a minute; make simulation-long RUNS=5000000
+.PHONY: simulation simulation-long mutation
+RUNS ?= 2000000
+simulation: $(TEST)/simulation
+	@$(TEST)/simulation --seconds 60 --seed $(shell date +%s)
+simulation-long: $(TEST)/simulation
+	@$(TEST)/simulation --runs $(RUNS) --seed $(SEED)
 
 # figures on this machine, each with the servers it needs: bench/README.md
 tpcb latency big: deps

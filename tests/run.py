@@ -20,6 +20,8 @@ ROOT = os.path.dirname(HERE)
 sys.path[:0] = [HERE, os.path.join(HERE, "integration")]
 sys.dont_write_bytecode = True
 
+HISTORIES = 120000  # of tests/simulation, always the same ones
+
 SANITIZER_ENV = {
     "ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0:exitcode=66",
     "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
@@ -44,25 +46,28 @@ class Sum:
 # ---- programs: unit, simulation, fuzz, deploy ------------------------------------------------------------------------------------------
 def programs(build):
     out = []
-    for kind in ("unit", "simulation", "fuzz"):
+    for kind in ("unit", "fuzz"):
         folder = os.path.join(HERE, kind)
         for f in sorted(os.listdir(folder) if os.path.isdir(folder) else []):
             if re.fullmatch(r"(test|fuzz)_\w+\.c", f):
                 out.append((f"{kind}/{f[:-2]}", os.path.join(ROOT, build, kind, f[:-2])))
+    simulation = os.path.join(ROOT, build, "simulation")
+    runs = HISTORIES // 40 if "/test-" in build else HISTORIES
+    out.append(("simulation/histories", simulation, "--seed", "1", "--runs", str(runs)))
     for f in sorted(os.listdir(os.path.join(HERE, "deploy"))):
         if re.fullmatch(r"test_\w+\.py", f):
             out.append((f"deploy/{f[:-3]}", os.path.join(HERE, "deploy", f)))
     return out
 
 
-def run_program(total, name, path, limit):
+def run_program(total, name, path, *args, limit):
     """cmocka speaks TAP: each of its tests is counted; a crash or a program that says nothing is a failure of its own."""
     start = time.monotonic()
     if not os.path.exists(path):
         total.add(False, name, 0, f"{path} was not built")
         return
     try:
-        done = subprocess.run([path], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, timeout=limit,
+        done = subprocess.run([path, *args], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, timeout=limit,
                               env=dict(os.environ, CMOCKA_MESSAGE_OUTPUT="TAP", FUZZ_SECONDS=os.environ.get("FUZZ_SECONDS", "5")))
         code, text = done.returncode, done.stdout.decode(errors="replace")
     except subprocess.TimeoutExpired as e:
@@ -238,16 +243,16 @@ def main():
         return not args.pattern or any(x in name for x in args.pattern)
 
     tests = [(i, t) for i, t in enumerate(integration()) if wanted(f"integration/{t.name}")]
-    alone = [(n, path) for n, path in programs(args.build) if wanted(n)]
+    alone = [program for program in programs(args.build) if wanted(program[0])]
     if args.list:
-        for name, _ in alone:
+        for name, *_ in alone:
             print(name)
         for _, t in tests:
             print(f"integration/{t.name}{f' ({len(t.cases)} cases)' if t.cases else ''}: {t.why}")
         return 0
     total, start = Sum(), time.monotonic()
-    for name, path in alone:
-        run_program(total, name, path, 120 * float(os.environ.get("PANGEA_TEST_SLOW", "1")))
+    for program in alone:
+        run_program(total, *program, limit=120 * float(os.environ.get("PANGEA_TEST_SLOW", "1")))
     if tests and not os.path.exists(os.path.join(ROOT, args.build, "pangea")):
         total.add(False, "integration", 0, f"{args.build}/pangea was not built")
     elif tests:
