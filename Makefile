@@ -2,6 +2,7 @@
 # make deps       Debian packages and Kafka          make check SAN=address,undefined | SAN=thread
 # make demo       three regions on this machine      make soak SECONDS=600 [SEED=1]
 # make simulation random histories of the conflict core, a minute; make simulation-long RUNS=2000000 SEED=1
+# make mutation   deliberate mistakes in it, which the tests must notice
 # make lint       direction of includes, analysers   make fmt      clang-format
 # make install DESTDIR= PREFIX=/usr/local            make clean    all but .cache
 # make deb           a Debian package               make deb-check  installs and runs it in a fresh Debian
@@ -123,12 +124,18 @@ soak: deps
 	@tests/soak.py --build $(TEST) --seconds $(SECONDS) --seed $(SEED)
 
 # random histories of all rules against the oracle: about a minute; make simulation-long RUNS=5000000
+.PHONY: 
 .PHONY: simulation simulation-long mutation
 RUNS ?= 2000000
 simulation: $(TEST)/simulation
 	@$(TEST)/simulation --seconds 60 --seed $(shell date +%s)
 simulation-long: $(TEST)/simulation
 	@$(TEST)/simulation --runs $(RUNS) --seed $(SEED)
+	@$(TEST)/simulation --exhaustive $(RUNS) --seed $(SEED)
+
+# deliberate mistakes in the conflict core and in what apply decides: each must be noticed
+mutation: test
+	@tests/mutation/mutate.py
 
 # figures on this machine, each with the servers it needs: bench/README.md
 tpcb latency big: deps

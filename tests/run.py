@@ -53,7 +53,9 @@ def programs(build):
                 out.append((f"{kind}/{f[:-2]}", os.path.join(ROOT, build, kind, f[:-2])))
     simulation = os.path.join(ROOT, build, "simulation")
     runs = HISTORIES // 40 if "/test-" in build else HISTORIES
+    out.append(("simulation/seeds", simulation, "--seeds", os.path.join(HERE, "simulation", "seeds.txt")))
     out.append(("simulation/histories", simulation, "--seed", "1", "--runs", str(runs)))
+    out.append(("simulation/exhaustive", simulation, "--exhaustive", str(4 * runs)))
     for f in sorted(os.listdir(os.path.join(HERE, "deploy"))):
         if re.fullmatch(r"test_\w+\.py", f):
             out.append((f"deploy/{f[:-3]}", os.path.join(HERE, "deploy", f)))

@@ -101,7 +101,7 @@ static enum status map_all(void *ctx, const struct relation *rel, struct mapping
 {
         struct world *w = ctx;
         (void)e;
-        *out = (struct mapping){.target = &w->targets[rel - w->rels], .applied = true};
+        *out = (struct mapping){.target = (struct target *)&w->set.rules->targets[rel - w->set.rules->rels], .applied = true};
         return ST_OK;
 }
 
@@ -116,7 +116,7 @@ struct segment *fold_rec(struct world *w, const struct rec *rec)
 
 unsigned table_index(const struct world *w, const struct fold_table *t)
 {
-        return (unsigned)(t->map.target - w->targets);
+        return (unsigned)(t->map.target - w->set.rules->targets);
 }
 
 static image cells(struct world *w, const struct value *v)
@@ -310,7 +310,7 @@ static enum done lww_apply(struct world *w, struct region *r, struct apply_tx *t
 
 static enum done truncate(struct world *w, struct region *r, struct apply_tx *tx, const struct segment *seg)
 {
-        unsigned t = (unsigned)(seg->map.target - w->targets);
+        unsigned t = (unsigned)(seg->map.target - w->set.rules->targets);
         enum verdict v;
         if (!w->set.rules->lww[t] && sets_truncate(w, r, tx, seg->truncate, t) == BLOCK)
                 return BLOCK;

@@ -118,7 +118,7 @@ static unsigned changes_of(struct world *w, const struct ltx *tx, uint32_t numbe
                 if (x->op == CHANGE_TRUNCATE && x->key % PER_TABLE)
                         continue;
                 out[n] = (struct change){.op = x->op,
-                                         .rel = &w->rels[table_of(x->key)],
+                                         .rel = &w->set.rules->rels[table_of(x->key)],
                                          .row = values(w, x->img),
                                          .old = x->op == CHANGE_INSERT ? NULL : values(w, x->old),
                                          .tx = number};
@@ -179,7 +179,7 @@ bool capture_close(struct world *w, struct region *r, struct capture *c)
         rec.g.ntxs = c->npending;
         rec.g.txs = txs;
         rec.g.nrels = TABLES;
-        rec.g.rels = w->rels;
+        rec.g.rels = w->set.rules->rels;
         rec.g.changes = changes;
         rec.g.last = true;
         append(w, r, rec);

@@ -61,7 +61,7 @@ static bool touches(const struct world *w, const struct rec *p, uint32_t tx, uns
 {
         for (uint32_t i = 0; i < p->g.nchanges; i++) {
                 const struct change *c = &p->g.changes[i];
-                if (c->tx != tx || c->rel != &w->rels[table_of(key)])
+                if (c->tx != tx || c->rel != &w->set.rules->rels[table_of(key)])
                         continue;
                 for (int k = 0; k < 2; k++) {
                         const struct value *row = k ? c->old : c->row;
@@ -141,7 +141,7 @@ static enum done judge_put(struct world *w, struct region *r, struct apply_tx *t
 static enum done own_truncate(struct world *w, struct region *r, struct apply_tx *tx, const struct rec *rec,
                               const struct segment *seg, bool registers)
 {
-        unsigned t = (unsigned)(seg->map.target - w->targets);
+        unsigned t = (unsigned)(seg->map.target - w->set.rules->targets);
         region_id me = {(uint8_t)id_of(w, r)};
         if (w->set.rules->lww[t] && !registers)
                 return DONE;

@@ -124,11 +124,33 @@ static void fill(struct rules *out, unsigned t, int gen, const struct spec *s, s
         out->cols[t] |= s->cols | (out->unique ? BIT(C_U) | BIT(C_W) : 0);
 }
 
+static void lay_out(struct rules *out)
+{
+        static const struct column cols[NCOLS] = {{"k", "pg_catalog.int4", true},   {"v", "pg_catalog.text", false},
+                                                  {"x", "pg_catalog.text", false},  {"g", "pg_catalog.int4", false},
+                                                  {"n", "pg_catalog.int4", false},  {"s", "pg_catalog._text", false},
+                                                  {"j", "pg_catalog.jsonb", false}, {"t", "pg_catalog.text", false},
+                                                  {"u", "pg_catalog.text", false},  {"w", "pg_catalog.text", false}};
+        static const uint16_t keys[1] = {C_K};
+        static char *const table_names[TABLES] = {"public.t0", "public.t1"};
+        for (unsigned t = 0; t < TABLES; t++) {
+                out->rels[t] = (struct relation){.schema = "public",
+                                                 .name = table_names[t] + 7,
+                                                 .ncols = NCOLS,
+                                                 .nkeys = 1,
+                                                 .cols = cols,
+                                                 .keys = keys,
+                                                 .full = true};
+                out->targets[t] = (struct target){.name = table_names[t], .multi = true};
+        }
+}
+
 bool rules_at(size_t i, struct rules *out)
 {
         if (i >= RULES)
                 return false;
         memset(out, 0, sizeof *out);
+        lay_out(out);
         out->name = list[i].name;
         out->unique = list[i].unique;
         out->generations = list[i].then[0] ? 2 : 1;

@@ -108,6 +108,8 @@ static void standing_version(struct at_key *k, bool own)
         case STANDING_DOT: return;
         case STANDING_ASK_OWN_LOG: {
                 struct own_version o = own_version_of(k->w, k->r, &k->row, k->in->key);
+                if (own && !own_knows(k->r, &k->row) && !own_caught_up(k->r))
+                        return; /* by its time it may be another one's, that is not read yet */
                 k->row_dot = o.dot;
                 k->local = o.rec != NULL;
                 return;

@@ -292,6 +292,7 @@ struct setup {
         const struct rules *rules;
         bool async; /* commits are asynchronous: crashes may happen */
         int skew[REGIONS];
+        bool still; /* the clocks stand still */
 };
 
 enum { FAULT_MAX = 8 };
@@ -306,8 +307,6 @@ struct world {
         char fault[FAULT_MAX][240];
         /* the same for all worlds of this setup */
         struct regset regs;
-        struct relation rels[TABLES];
-        struct target targets[TABLES];
         struct arena *arena; /* lives longer than the world */
         struct arena *scratch;
 };
@@ -321,6 +320,8 @@ struct rules {
         bool lww[TABLES];      /* goes without siblings */
         unsigned cols[TABLES]; /* bit per column that its transactions write */
         struct rule_column columns[TABLES][2][NCOLS];
+        struct relation rels[TABLES];
+        struct target targets[TABLES];
 };
 bool rules_at(size_t i, struct rules *out); /* false behind the last; out stays where it is */
 
@@ -443,6 +444,23 @@ unsigned world_random(struct world *w, uint64_t seed, struct step *trace,
                       unsigned max); /* random schedule: number of steps that did something */
 struct setup setup_random(uint64_t seed, const struct rules *rules, unsigned regions);
 const char *step_str(char *buf, size_t size, const struct world *w, const struct step *s);
+
+/* exhaust.c: all interleavings of short scripts */
+struct script {
+        uint8_t txs[REGIONS], nops[REGIONS][2];
+        struct op ops[REGIONS][2][3];
+        bool split, acks; /* execution and commit are two steps; PROGRESS and what is stable */
+};
+struct explored {
+        bool right, complete;
+        uint64_t states, ends;
+        const struct step *trace; /* n steps that lead to what is wrong; borrowed until the next search */
+        unsigned n;
+};
+struct search;
+struct search *search_new(void);
+void search_free(struct search *s);
+struct explored exhaust(struct search *s, const struct setup *set, const struct script *script, size_t limit);
 
 /* shrink.c */
 unsigned shrink(const struct setup *set, struct step *trace, unsigned n, char why[240]);

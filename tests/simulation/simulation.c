@@ -2,6 +2,8 @@
  *
  *   build/test/simulation [--seed N] [--runs N] [--rule R] [--regions N] [--seconds S] [--trace]
  *   build/test/simulation --seeds FILE      lines: rule regions seed
+ *   build/test/simulation --exhaustive STATES   all interleavings of small scripts, as many as that many states are
+ * --stop ends at the first failure without shrinking it.
  *
  * Speaks TAP, a test for each rule; a seed that fails is shrunk to a minimal schedule and printed. --trace prints the schedule of one seed. */
 #include <getopt.h>
@@ -20,7 +22,8 @@ struct options {
         unsigned regions;
         double seconds;
         const char *rule, *seeds;
-        bool trace;
+        uint64_t exhaustive; /* states */
+        bool trace, stop;    /* stop: after the first failure, not shrunk */
 };
 
 struct machine {
@@ -40,7 +43,7 @@ static double now(void)
 }
 
 /* True when the history of this seed is as the oracle says. */
-static bool one(struct machine *m, uint64_t seed, unsigned regions, bool trace)
+static bool one(struct machine *m, uint64_t seed, unsigned regions, bool trace, bool quick)
 {
         struct setup set = setup_random(seed, &m->rules, regions);
         char why[240];
@@ -57,6 +60,8 @@ static bool one(struct machine *m, uint64_t seed, unsigned regions, bool trace)
         }
         printf("# rule %s, regions %u, seed %llu: %s\n", m->rules.name, regions, (unsigned long long)seed, m->w->fault[0]);
         fflush(stdout);
+        if (quick)
+                return false;
         n = shrink(&set, m->trace, n, why);
         print_schedule(&set, m->trace, n);
         return false;
@@ -85,7 +90,7 @@ static void all_rules(struct machine *m, const struct options *o)
         while (rules_at(n, &m->rules))
                 n++;
         n = o->rule ? 1 : n;
-        for (size_t i = 0; i < n; i++) {
+        for (size_t i = 0; i < n && !(o->stop && m->failed); i++) {
                 if (o->rule ? !find_rule(m, o->rule) : !rules_at(i, &m->rules)) {
                         result(m, false, "there is no such rule");
                         return;
@@ -94,11 +99,83 @@ static void all_rules(struct machine *m, const struct options *o)
                 uint64_t runs = o->runs / n ? o->runs / n : 1, k = 0;
                 bool ok = true;
                 for (; ok && (o->seconds > 0 ? now() - begin < o->seconds / (double)n : k < runs); k++)
-                        ok = one(m, o->seed + k, o->regions, o->trace);
+                        ok = one(m, o->seed + k, o->regions, o->trace, o->stop);
                 char what[120];
                 snprintf(what, sizeof what, "%s: %llu histories in %.1f s", m->rules.name, (unsigned long long)k, now() - begin);
                 result(m, ok, what);
         }
+}
+
+/* ---- all interleavings of small scripts ------------------------------------------------------------------------------------------------------- */
+
+/* The scripts of a region: one or two transactions of one or two operations; numbered, in an order that mixes them. */
+static void small_tx(uint64_t *number, unsigned keys, uint8_t *nops, struct op ops[3], unsigned cols, int value)
+{
+        static const enum op_kind kinds[][2] = {{OP_INS, OP_KINDS}, {OP_UPD, OP_KINDS}, {OP_DEL, OP_KINDS}, {OP_INS, OP_DEL},
+                                                {OP_DEL, OP_INS},   {OP_UPD, OP_UPD},   {OP_MOVE, OP_KINDS}};
+        unsigned kind = (unsigned)(*number % (keys > 1 ? 7 : 6)), key = (unsigned)(*number / 7 % keys);
+        *number /= 7 * keys;
+        *nops = kinds[kind][1] == OP_KINDS ? 1 : 2;
+        for (unsigned i = 0; i < *nops; i++) {
+                ops[i] = (struct op){.kind = kinds[kind][i], .key = (uint8_t)key, .to = (uint8_t)(1 - key % 2)};
+                for (unsigned c = C_V; c < NCOLS; c++)
+                        if (cols >> c & 1 && ops[i].nsets < 4) {
+                                bool first = ops[i].kind == OP_INS;
+                                ops[i].set[ops[i].nsets].col = (uint8_t)c;
+                                ops[i].set[ops[i].nsets].edit = first      ? EDIT_SET
+                                                                : c == C_N ? EDIT_PLUS
+                                                                : c == C_S ? EDIT_ADD
+                                                                           : EDIT_SET;
+                                ops[i].set[ops[i].nsets++].value = (int16_t)(value % 5 + (int)i);
+                        }
+        }
+}
+
+static bool one_script(struct machine *m, struct search *s, uint64_t number, size_t limit, uint64_t *states, bool *complete)
+{
+        struct script x = {.split = number % 6 == 5, .acks = number % 8 == 7};
+        struct setup set = {.rules = &m->rules, .regions = number % 4 == 3 ? 3 : 2, .keys = 2, .still = true};
+        unsigned keys = number % 3 ? 1 : 2;
+        uint64_t code = number * UINT64_C(0x9E3779B97F4A7C15) >> 8;
+        set.skew[0] = number % 7 == 0 ? 30 : 0;
+        for (unsigned r = 0; r < set.regions; r++) {
+                x.txs[r] = set.regions == 3 && r ? 1 : 2;
+                for (unsigned t = 0; t < x.txs[r]; t++)
+                        small_tx(&code, keys, &x.nops[r][t], x.ops[r][t], m->rules.cols[0], (int)(r * 2 + t + number));
+        }
+        struct explored e = exhaust(s, &set, &x, limit);
+        *states += e.states;
+        *complete = e.complete;
+        if (!e.right) {
+                printf("# rule %s, script %llu\n", m->rules.name, (unsigned long long)number);
+                print_schedule(&set, e.trace, e.n);
+        }
+        return e.right;
+}
+
+/* Each rule gets its share of the states. */
+static void exhaustive(struct machine *m, const struct options *o)
+{
+        size_t n = 0;
+        struct search *s = search_new();
+        while (rules_at(n, &m->rules))
+                n++;
+        for (size_t i = 0; i < n && !(o->stop && m->failed); i++) {
+                rules_at(i, &m->rules);
+                if (o->rule && strcmp(o->rule, m->rules.name) != 0)
+                        continue;
+                uint64_t states = 0, scripts = 0, whole = 0, share = o->rule ? o->exhaustive : o->exhaustive / n;
+                bool ok = true, complete;
+                for (; ok && states < share; scripts++) {
+                        ok = one_script(m, s, o->seed + scripts, share > 20000 ? share / 4 : share, &states, &complete);
+                        whole += complete;
+                }
+                char what[160];
+                snprintf(what, sizeof what, "%s: all interleavings of %llu scripts (%llu to the end), %llu states", m->rules.name,
+                         (unsigned long long)scripts, (unsigned long long)whole, (unsigned long long)states);
+                result(m, ok, what);
+        }
+        search_free(s);
 }
 
 /* Seeds that failed once. */
@@ -116,7 +193,7 @@ static void seeds(struct machine *m, const char *path)
                 if (sscanf(line, "%39s %u %llu", rule, &regions, &seed) != 3 || rule[0] == '#')
                         continue;
                 snprintf(what, sizeof what, "seed %s %u %llu", rule, regions, seed);
-                result(m, find_rule(m, rule) && one(m, seed, regions, false), what);
+                result(m, find_rule(m, rule) && one(m, seed, regions, false, false), what);
         }
         fclose(f);
 }
@@ -125,7 +202,8 @@ static bool parse(int argc, char **argv, struct options *o)
 {
         static const struct option names[] = {{"seed", 1, NULL, 's'},    {"runs", 1, NULL, 'n'},    {"rule", 1, NULL, 'r'},
                                               {"regions", 1, NULL, 'g'}, {"seconds", 1, NULL, 't'}, {"trace", 0, NULL, 'v'},
-                                              {"seeds", 1, NULL, 'f'},   {NULL, 0, NULL, 0}};
+                                              {"stop", 0, NULL, 'x'},    {"seeds", 1, NULL, 'f'},   {"exhaustive", 1, NULL, 'e'},
+                                              {NULL, 0, NULL, 0}};
         int c;
         while ((c = getopt_long(argc, argv, "", names, NULL)) != -1) {
                 switch (c) {
@@ -135,6 +213,8 @@ static bool parse(int argc, char **argv, struct options *o)
                 case 'g': o->regions = (unsigned)atoi(optarg); break;
                 case 't': o->seconds = atof(optarg); break;
                 case 'v': o->trace = true; break;
+                case 'x': o->stop = true; break;
+                case 'e': o->exhaustive = strtoull(optarg, NULL, 10); break;
                 case 'f': o->seeds = optarg; break;
                 default: return false;
                 }
@@ -158,7 +238,9 @@ int main(int argc, char **argv)
         arena_init(&m->scratch);
         m->w = MEM_NEW(struct world);
         double begin = now();
-        if (o.seeds)
+        if (o.exhaustive)
+                exhaustive(m, &o);
+        else if (o.seeds)
                 seeds(m, o.seeds);
         else
                 all_rules(m, &o);

@@ -9,32 +9,14 @@
 void world_init(struct world *w, const struct setup *set, struct arena *arena, struct arena *scratch)
 {
         static const char names[REGIONS][4] = {"us", "eu", "ap", "sa", "af"}; /* the numbers are not in the order of the names */
-        static const struct column cols[NCOLS] = {{"k", "pg_catalog.int4", true},   {"v", "pg_catalog.text", false},
-                                                  {"x", "pg_catalog.text", false},  {"g", "pg_catalog.int4", false},
-                                                  {"n", "pg_catalog.int4", false},  {"s", "pg_catalog._text", false},
-                                                  {"j", "pg_catalog.jsonb", false}, {"t", "pg_catalog.text", false},
-                                                  {"u", "pg_catalog.text", false},  {"w", "pg_catalog.text", false}};
-        static const uint16_t keys[1] = {C_K};
-        static char *const table_names[TABLES] = {"public.t0", "public.t1"};
         memset(w, 0, sizeof *w);
         w->set = *set;
         w->arena = arena;
         w->scratch = scratch;
         w->now = 40;
         w->regs.n = set->regions;
-        memcpy(w->regs.name, names, 0);
         for (unsigned i = 0; i < set->regions; i++)
                 strcpy(w->regs.name[i], names[i]);
-        for (unsigned t = 0; t < TABLES; t++) {
-                w->rels[t] = (struct relation){.schema = "public",
-                                               .name = table_names[t] + 7,
-                                               .ncols = NCOLS,
-                                               .nkeys = 1,
-                                               .cols = cols,
-                                               .keys = keys,
-                                               .full = true};
-                w->targets[t] = (struct target){.name = table_names[t], .multi = true};
-        }
         for (unsigned i = 0; i < set->regions; i++) {
                 struct region *r = &w->r[i];
                 r->follower = i >= set->regions - set->followers;
@@ -133,7 +115,7 @@ static bool do_step(struct world *w, const struct step *s)
 bool world_step(struct world *w, const struct step *s)
 {
         bool did = do_step(w, s);
-        w->now += did; /* what did nothing leaves no trace, so that a schedule can be told without it */
+        w->now += did && !w->set.still; /* what did nothing leaves no trace, so that a schedule can be told without it */
         return did;
 }
 
