@@ -4,7 +4,8 @@
 # make simulation random histories of the conflict core, a minute; make simulation-long RUNS=2000000 SEED=1
 # make mutation   deliberate mistakes in it, which the tests must notice
 # make lint       direction of includes, analysers   make fmt      clang-format
-# make install DESTDIR= PREFIX=/usr/local            make clean    all but .cache
+# make install DESTDIR= PREFIX=/usr/local            make man      manual pages and completions, build/man
+# make clean      all but .cache
 # make deb           a Debian package               make deb-check  installs and runs it in a fresh Debian
 # make image         a container image           make image-check
 # V=1 shows the whole commands.
@@ -153,9 +154,22 @@ lint: $(GENERATED)
 fmt:
 	@clang-format -i $(wildcard $(DIRS:%=%/*.[ch]) tests/*/*.[ch])
 
-install: build/pangea
+# Manual pages and completions are printed by the program itself.
+man: build/pangea
+	@rm -rf build/man && mkdir -p build/man/man1 build/man/completion
+	@build/pangea help --man >build/man/man1/pangea.1
+	@for c in $$(build/pangea help | sed -n 's/^  \([a-z][a-z]*\)  *.*/\1/p'); do \
+	  build/pangea help $$c --man >build/man/man1/pangea-$$c.1 || exit 1; done
+	@for s in bash zsh fish; do build/pangea completion $$s >build/man/completion/$$s || exit 1; done
+
+install: build/pangea man
 	install -D -m 755 build/pangea $(DESTDIR)$(PREFIX)/bin/pangea
 	install -D -m 644 conflict/plugin.h $(DESTDIR)$(PREFIX)/include/pangea/plugin.h
+	install -d $(DESTDIR)$(PREFIX)/share/man/man1
+	install -m 644 build/man/man1/*.1 $(DESTDIR)$(PREFIX)/share/man/man1
+	install -D -m 644 build/man/completion/bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/pangea
+	install -D -m 644 build/man/completion/zsh $(DESTDIR)$(PREFIX)/share/zsh/vendor-completions/_pangea
+	install -D -m 644 build/man/completion/fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/pangea.fish
 
 # build/deb/pangea_VERSION_ARCH.deb; deb-check installs it into a fresh Debian and runs it there (root, the network, two minutes)
 deb: deps
@@ -177,4 +191,4 @@ image-check: deps
 clean:
 	rm -rf build
 
-.PHONY: all deps plugin test check soak tpcb latency big demo lint fmt install deb deb-check image image-check clean
+.PHONY: all deps plugin test check soak tpcb latency big demo lint fmt man install deb deb-check image image-check clean

@@ -31,7 +31,7 @@ int cmd_explain(struct invocation *in)
         const char *nearest;
         if (in->noperands != 1) {
                 fprintf(stderr,
-                        "pangea explain: what? A key of the topology, a named stop, a check of doctor, a command or an option, such as\n"
+                        "pangea explain: what? A key of the topology, a named stop, a metric, a check of doctor, a command or an option, such as\n"
                         "    pangea explain regions.us.role\n    pangea explain slot_lost\n");
                 return EXIT_USAGE;
         }
@@ -45,7 +45,7 @@ int cmd_explain(struct invocation *in)
                 fprintf(stderr, "pangea: nothing is called '%s': did you mean '%s'?\n", in->operands[0], nearest);
         else
                 fprintf(stderr,
-                        "pangea: nothing is called '%s'; docs/topology.md, docs/errors.md, docs/doctor.md and docs/commands.md have all names\n",
+                        "pangea: nothing is called '%s'; docs/topology.md, docs/errors.md, docs/metrics.md, docs/doctor.md and docs/commands.md have all names\n",
                         in->operands[0]);
         arena_release(&a);
         return found ? EXIT_DONE : EXIT_USAGE;

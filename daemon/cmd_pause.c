@@ -285,7 +285,7 @@ static int hold(struct invocation *in, bool pausing)
                 of_origin.region = in->origin;
                 h.origin = invocation_region(&of_origin, t, &code);
         }
-        if (code == EXIT_DONE)
+        if (code == EXIT_DONE && h.r)
                 code = check(&h);
         if (code == EXIT_DONE && go(&h, &e) != ST_OK) {
                 fprintf(stderr, "pangea: %s: %s\n", pausing ? "pause" : "resume", e.msg);

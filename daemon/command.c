@@ -113,6 +113,7 @@ static int set_option(struct invocation *in, enum option_id o, const char *arg)
         case OPT_SET: in->set = arg; break;
         case OPT_DELETE: in->delete = true; break;
         case OPT_ALLOW_PLUGINS: in->allow_plugins = arg; break;
+        case OPT_MAN: in->man = true; break;
         case OPT_HELP: break;
         }
         return EXIT_DONE;

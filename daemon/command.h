@@ -35,6 +35,7 @@ struct invocation {
         const char *allow_plugins;        /* --allow-plugins DIR */
         const char *origin;               /* --origin of pause and resume */
         const char *reason;               /* --reason */
+        bool man;                         /* --man of help */
         int noperands;
         char **operands;
 };
@@ -53,6 +54,7 @@ int cmd_explain(struct invocation *in);
 int cmd_sequences(struct invocation *in);
 int cmd_pause(struct invocation *in);
 int cmd_resume(struct invocation *in);
+int cmd_completion(struct invocation *in);
 int cmd_event(struct invocation *in);
 int cmd_validate(struct invocation *in);
 int cmd_help(struct invocation *in);

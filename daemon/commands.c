@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/version.h"
+#include "daemon/shell.h"
 
 #define BIT(o) (UINT64_C(1) << (o))
 #define WHERE (BIT(OPT_TOPOLOGY) | BIT(OPT_REGION))
@@ -38,6 +39,7 @@ const struct option_row option_table[OPT_COUNT] = {
         [OPT_SET] = {"set", "JSON", "these columns get these values: '{\"qty\": 3}'", 0},
         [OPT_DELETE] = {"delete", NULL, "the row is deleted", 0},
         [OPT_ALLOW_PLUGINS] = {"allow-plugins", "DIR", "load plug-ins that settle conflicts from this folder", 0},
+        [OPT_MAN] = {"man", NULL, "as a manual page, for man -l -", 0},
         [OPT_HELP] = {"help", NULL, "explain the command", 'h'},
 };
 
@@ -121,6 +123,7 @@ const struct command command_table[] = {
                     BIT(OPT_TAKE) | BIT(OPT_KEEP) | BIT(OPT_SET) | BIT(OPT_DELETE) | BIT(OPT_JSON) | BIT(OPT_DRY_RUN),
          .exits = "3 a region does not answer (the others are shown); 4 PostgreSQL",
          .operands = 2,
+         .words = "list show resolve stats",
          .run = cmd_conflicts},
         {.name = "pause",
          .synopsis = "pause --region NAME [--agent capture|apply] [--origin NAME] [--reason TEXT] [--dry-run] [--json]",
@@ -160,6 +163,7 @@ const struct command command_table[] = {
          .options = WHERE,
          .exits = "5 Kafka",
          .operands = 3,
+         .words = "decode",
          .run = cmd_event},
         {.name = "validate",
          .synopsis = "validate [FILE] [--print] [--json]",
@@ -180,9 +184,9 @@ const struct command command_table[] = {
          .run = cmd_topology},
         {.name = "explain",
          .synopsis = "explain KEY [--json]",
-         .line = "explain a key of the topology, a named stop, a check, a command or an option",
+         .line = "explain a key of the topology, a named stop, a metric, a check, a command or an option",
          .help = "Prints the documentation of a name that stands in a message, a log or the topology: a key (regions.us.role, or just role), a named\n"
-                 "stop (slot_lost), a check of doctor, a command, an option (watch).",
+                 "stop (slot_lost), a metric, a check of doctor, a command, an option (watch).",
          .options = BIT(OPT_JSON),
          .exits = "",
          .operands = 1,
@@ -196,11 +200,22 @@ const struct command command_table[] = {
          .options = WHERE | BIT(OPT_ADMIN) | BIT(OPT_YES) | BIT(OPT_DRY_RUN),
          .exits = "4 PostgreSQL (also: the slot is in use); 5 Kafka",
          .run = cmd_deinit},
-        {.name = "help",
-         .synopsis = "help [COMMAND]",
-         .line = "explain a command",
-         .help = "Explains a command, or lists them all.",
+        {.name = "completion",
+         .synopsis = "completion bash|zsh|fish",
+         .line = "print completions for a shell",
+         .help = "Prints a script that completes commands, options and the names of regions (of PANGEA_TOPOLOGY).\n"
+                 "bash: source <(pangea completion bash); zsh: pangea completion zsh > a folder of fpath/_pangea;\n"
+                 "fish: pangea completion fish > ~/.config/fish/completions/pangea.fish. `make install` installs all three.",
          .options = 0,
+         .exits = "",
+         .operands = 1,
+         .words = "bash zsh fish",
+         .run = cmd_completion},
+        {.name = "help",
+         .synopsis = "help [COMMAND] [--man]",
+         .line = "explain a command",
+         .help = "Explains a command, or lists them all. With --man as the manual page that `make install` installs.",
+         .options = BIT(OPT_MAN),
          .exits = "",
          .operands = 1,
          .run = cmd_help},
@@ -286,7 +301,9 @@ int cmd_help(struct invocation *in)
                 return command_unknown(in->operands[0]);
         }
         buf_init(&out, 1u << 16);
-        if (c)
+        if (in->man)
+                man_page(c, &out);
+        else if (c)
                 command_help(c, &out);
         else
                 commands_overview(&out);

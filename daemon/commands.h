@@ -35,9 +35,11 @@ enum option_id {
         OPT_SET,
         OPT_DELETE,
         OPT_ALLOW_PLUGINS,
+        OPT_MAN,
         OPT_HELP,
 };
 enum { OPT_COUNT = OPT_HELP + 1 };
+_Static_assert(OPT_COUNT <= 64, "a command's options are bits of an uint64_t");
 
 struct option_row {
         const char *name, *argument, *line; /* argument NULL: a switch */
@@ -47,6 +49,7 @@ struct option_row {
 struct command {
         const char *name, *synopsis, *line, *help;
         int operands;      /* how many it takes at most */
+        const char *words; /* what the first one may be, for completion; NULL: anything */
         uint64_t options;  /* bit per option_id; --help always */
         const char *exits; /* what its exit codes say, beyond 0, 1 and 2 */
         int (*run)(struct invocation *in);

@@ -7,6 +7,7 @@
 #include "daemon/commands.h"
 #include "daemon/doctor.h"
 #include "daemon/errors.h"
+#include "topology/metrics.h"
 #include "topology/spec.h"
 
 struct search {
@@ -131,6 +132,25 @@ static void look_at_commands(struct search *s)
         }
 }
 
+static void look_at_metrics(struct search *s)
+{
+        static const char *const kinds[] = {
+                [METRIC_COUNTER] = "counter", [METRIC_GAUGE] = "gauge", [METRIC_AGE] = "gauge", [METRIC_HISTOGRAM] = "histogram"};
+        for (size_t i = 0; i < METRIC_COUNT; i++) {
+                const struct metric_row *m = &metric_table[i];
+                struct buf text;
+                if (!is_it(s, m->name))
+                        continue;
+                buf_init(&text, 0);
+                buf_printf(&text, "%s\n\nKind: %s\nLabels: region", m->help, kinds[m->kind]);
+                for (size_t k = 0; k < METRICS_LABELS_MAX && m->labels[k]; k++)
+                        buf_printf(&text, ", %s", m->labels[k]);
+                buf_put_str(&text, "\nAll metrics: docs/metrics.md");
+                add(s, "metric", m->name, &text);
+                buf_release(&text);
+        }
+}
+
 static void look_at_options(struct search *s)
 {
         for (size_t i = 0; i < OPT_COUNT; i++) {
@@ -157,6 +177,7 @@ struct explanation *explain(const char *word, struct arena *a, const char **near
         look_at_options(&s);
         look_at_errors(&s);
         look_at_checks(&s);
+        look_at_metrics(&s);
         config_each_key(topology_keys, key_seen, &s);
         *nearest = s.first ? NULL : s.suggestion.best;
         return s.first;

@@ -1,4 +1,4 @@
-/* explain: what a word means: a key of the topology, a named stop, a check of doctor, a command, an option.  From the tables that check, stop
+/* explain: what a word means: a key of the topology, a named stop, a check of doctor, a metric, a command, an option.  From the tables that check, stop
  * and dispatch, so that it cannot say anything else.  Pure; main thread. */
 #ifndef PANGEA_DAEMON_EXPLAIN_H
 #define PANGEA_DAEMON_EXPLAIN_H

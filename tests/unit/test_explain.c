@@ -11,6 +11,7 @@
 #include "daemon/doctor.h"
 #include "daemon/errors.h"
 #include "daemon/explain.h"
+#include "topology/metrics.h"
 #include "topology/spec.h"
 
 static bool finds(const char *word, const char *kind, const char *name)
@@ -47,6 +48,9 @@ static void every_name_is_found(void **state)
         for (size_t i = 0; i < doctor_check_count; i++)
                 if (!finds(doctor_checks[i].name, "check of doctor", doctor_checks[i].name))
                         fail_msg("check %s", doctor_checks[i].name);
+        for (size_t i = 0; i < METRIC_COUNT; i++)
+                if (!finds(metric_table[i].name, "metric", metric_table[i].name))
+                        fail_msg("metric %s", metric_table[i].name);
         config_each_key(topology_keys, key_is_found, NULL);
 }
 
