@@ -1,4 +1,5 @@
 #include <stdio.h>
+#include <unistd.h>
 
 #include "daemon/command.h"
 #include "daemon/verify.h"
@@ -7,7 +8,7 @@
 
 static void say(const char *note)
 {
-        fprintf(stderr, "pangea: %s\n", note);
+        fprintf(stderr, "%spangea: %s\n", isatty(STDERR_FILENO) ? "\r\033[K" : "", note); /* a bar may stand there */
 }
 
 static int answer(const struct vreport *r, bool json)
@@ -31,10 +32,16 @@ int cmd_verify(struct invocation *in)
         struct topology *t = invocation_topology(in, &code);
         if (!t)
                 return code;
-        struct verify_opts o = {
-                .filter = in->tables, .timeout_s = in->timeout_s > 0 ? in->timeout_s : DEFAULT_TIMEOUT_S, .say = say};
+        struct verify_opts o = {.filter = in->tables,
+                                .timeout_s = in->timeout_s > 0 ? in->timeout_s : DEFAULT_TIMEOUT_S,
+                                .say = say,
+                                .progress = progress_begin("verify: asking every region")};
         struct verify *v = verify_new(t, &o);
-        if (verify_connect(v, &e) == ST_OK && verify_compare(v, &e) == ST_OK) {
+        enum status s = verify_connect(v, &e);
+        if (s == ST_OK)
+                s = verify_compare(v, &e);
+        progress_end(o.progress);
+        if (s == ST_OK) {
                 code = answer(verify_report(v), in->json);
         } else {
                 fprintf(stderr, "pangea: verify: %s\n", e.msg);

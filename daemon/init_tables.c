@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "daemon/init.h"
+#include "daemon/progress.h"
 
 #define LOCK_TRIES 60
 #define ANY_NUMBER_OF_ROWS (INT64_MAX / 4)
@@ -97,7 +98,13 @@ static enum status set_up(struct init *i, const struct table_plan *p, struct err
         if (i->dry_run)
                 return ST_OK;
         for (int try = 0;; try++) {
+                char what[300];
+                snprintf(what, sizeof what, "%s: %s.%s: %s", i->r->name, p->schema, p->name,
+                         i->fresh || !p->has_rows ? "identity and publication"
+                                                  : "its rows are written anew, so that they are published");
+                struct progress *shown = progress_begin(what);
                 enum status st = i->fresh ? set_up_once(i, p, e) : tables_adopt(i->db, i->t, i->r->id, p, ANY_NUMBER_OF_ROWS, e);
+                progress_end(shown);
                 if (st != ST_RETRY || pg_lost(i->db) || try == LOCK_TRIES)
                         return st == ST_OK ? ST_OK : err_wrap(e, "table %s.%s", p->schema, p->name);
                 if (try == 0)

@@ -11,6 +11,7 @@
 
 #include <jansson.h>
 
+#include "daemon/progress.h"
 #include "base/arena.h"
 #include "postgres/pg.h"
 #include "topology/topology.h"
@@ -122,6 +123,7 @@ struct vregion {
         const bool *todo;         /* per table */
         uint32_t *const *buckets; /* per table: the differing ones; NULL in the first phase */
         const size_t *nbuckets;
+        struct progress *progress; /* a step for each table; may be NULL */
         struct err err;
         enum status code;
 };
@@ -181,10 +183,11 @@ typedef void verify_say(const char *note);
 struct verify_opts {
         const char *filter; /* tables, NULL = all; borrowed */
         int timeout_s;
-        verify_say *say;     /* hears each note at once; may be NULL */
-        int64_t max_bytes;   /* larger tables are left out; 0 = none is */
-        unsigned max_rounds; /* readings; 0 = until the time is out */
-        int pause_ms;        /* between two readings; 0 = a little */
+        verify_say *say;           /* hears each note at once; may be NULL */
+        struct progress *progress; /* told what is done; borrowed, may be NULL */
+        int64_t max_bytes;         /* larger tables are left out; 0 = none is */
+        unsigned max_rounds;       /* readings; 0 = until the time is out */
+        int pause_ms;              /* between two readings; 0 = a little */
 };
 /* t is borrowed. */
 struct verify *verify_new(const struct topology *t, const struct verify_opts *o);

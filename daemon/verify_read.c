@@ -186,10 +186,13 @@ static void *region_thread(void *arg)
                 const struct vplan *p = &r->plan[i];
                 if (!r->todo[i] || !(p->present >> r->region->id.i & 1))
                         continue;
+                if (r->buckets && !r->nbuckets[i])
+                        continue;
                 if (!r->buckets)
                         r->code = read_sums(r, p, &r->sums[i]);
-                else if (r->nbuckets[i])
+                else
                         r->code = read_rows(r, p, r->buckets[i], r->nbuckets[i], &r->entries[i], &r->truncated[i]);
+                progress_step(r->progress);
                 if (r->code != ST_OK)
                         err_wrap(&r->err, "region %s: %s.%s", r->region->name, p->schema, p->name);
         }

@@ -167,14 +167,27 @@ static void take_rows(struct verify *v, size_t i, int64_t now_us, struct arena *
                 x->result = VERIFY_IDENTICAL; /* each key was equal in one reading or the other */
 }
 
+/* How many readings of one table in one region there will be. */
+static size_t tables_to_read(const struct verify *v, bool rows)
+{
+        size_t n = 0;
+        for (size_t i = 0; i < v->nplan; i++)
+                for (size_t r = 0; r < v->n && v->todo[i]; r++)
+                        n += (v->plan[i].present >> v->regions[r].region->id.i & 1) && (!rows || v->nbuckets[i]);
+        return n;
+}
+
 static enum status read_once(struct verify *v, struct err *e)
 {
         struct arena *a = &v->readings[v->reading++ % 2];
         int64_t now_us = v->read_us = clock_mono_us();
         bool differ = false;
         arena_reset(a);
-        for (size_t r = 0; r < v->n; r++)
+        for (size_t r = 0; r < v->n; r++) {
                 v->regions[r].todo = v->todo;
+                v->regions[r].progress = v->opts.progress;
+        }
+        progress_phase(v->opts.progress, "verify: reading every table in every region", tables_to_read(v, false));
         if (verify_read_sums(v->regions, v->n, e) != ST_OK)
                 return e->code;
         for (size_t i = 0; i < v->nplan; i++) {
@@ -192,6 +205,8 @@ static enum status read_once(struct verify *v, struct err *e)
                 v->regions[r].buckets = v->buckets;
                 v->regions[r].nbuckets = v->nbuckets;
         }
+        if (differ)
+                progress_phase(v->opts.progress, "verify: reading the rows of tables that differ", tables_to_read(v, true));
         if (differ && verify_read_rows(v->regions, v->n, e) != ST_OK)
                 return e->code;
         for (size_t i = 0; i < v->nplan; i++) {
@@ -247,6 +262,7 @@ static enum status show_rows(struct verify *v, size_t i, struct err *e)
 
 static enum status wait_for_all(struct verify *v, struct err *e)
 {
+        progress_phase(v->opts.progress, "verify: waiting until every region has applied what was committed before", 0);
         enum status s = verify_wait(v->regions, v->n, v->topology, v->deadline_us, &v->wait, e);
         note_daemons(v);
         if (s == ST_RETRY) {

@@ -130,3 +130,15 @@ def explains(c):
     for args, meant in ((["explain", "slot_lots"], "slot_lost"), (["help", "stauts"], "status"), (["doctr"], "doctor"), (["lag", "--jsno"], "json")):
         code, out, err = c.command(*args, check=2)
         assert f"did you mean '{meant}'" in err and not out, (args, out, err)
+
+
+@test(tables=T, limit=90)
+def long_things_are_told(c):
+    """a verify that waits says so every ten seconds, on stderr; --json on stdout stays one value"""
+    c.barrier()
+    c.command("pause", "--region", "eu", "--agent", "apply")
+    c.us.app("INSERT INTO t VALUES (1, 'x')")
+    code, out, err = c.command("verify", "--json", "--timeout", "12", check=None)
+    assert code in (6, 7), (code, out, err)
+    assert re.search(r"^verify: waiting until every region has applied .*: 1[0-2] s$", err, re.M), err
+    shape.check("verify", json.loads(out))
