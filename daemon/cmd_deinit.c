@@ -114,7 +114,7 @@ static enum status drop_topic(struct init *i, region_id log, struct err *e)
         snprintf(client, sizeof client, "pangea-%s-%s-deinit", i->t->cluster, i->r->name);
         conf.client_id = client;
         if (i->dry_run) {
-                printf("-- Kafka: delete topic %s\n", name);
+                init_print(i, "-- Kafka: delete topic %s\n", name);
                 return ST_OK;
         }
         enum status st = kafka_topic_delete(&conf, name, e);
@@ -150,6 +150,9 @@ static int one_region(const struct invocation *in, const struct topology *t, con
 {
         struct init i = {.t = t, .r = r, .dry_run = in->dry_run};
         struct err e = {0};
+        struct buf sql;
+        if (in->json)
+                init_report_begin(&i, &sql);
         enum status st = init_open(&i, in->admin, &e);
         if (st == ST_OK && i.admin) { /* everything may be owned by whoever ran init */
                 struct pg *run_time = i.db;
@@ -159,6 +162,12 @@ static int one_region(const struct invocation *in, const struct topology *t, con
         if (st == ST_OK)
                 st = deinit(&i, &e);
         init_close(&i);
+        if (in->json) {
+                json_t *o = init_report_end(&i, st == ST_OK ? NULL : &e);
+                json_dumpf(o, stdout, JSON_INDENT(2));
+                puts("");
+                json_decref(o);
+        }
         if (st == ST_OK)
                 return EXIT_DONE;
         fprintf(stderr, "pangea: deinit: %s%s%s\n", *e.name ? e.name : "", *e.name ? ": " : "", e.msg);

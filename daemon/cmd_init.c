@@ -7,14 +7,20 @@
 #include "daemon/errors.h"
 #include "daemon/init.h"
 
-static int one_region(const struct invocation *in, const struct topology *t, const struct region *r)
+/* report: its entry is appended there; NULL: none is wanted. */
+static int one_region(const struct invocation *in, const struct topology *t, const struct region *r, json_t *report)
 {
+        struct buf sql;
         struct init i = {.t = t, .r = r, .dry_run = in->dry_run, .keep_identity = in->keep_identity};
         struct err e = {0};
+        if (report)
+                init_report_begin(&i, &sql);
         enum status st = init_open(&i, in->admin, &e);
         if (st == ST_OK)
                 st = init_region(&i, &e);
         init_close(&i);
+        if (report)
+                json_array_append_new(report, init_report_end(&i, st == ST_OK ? NULL : &e));
         if (st == ST_OK) {
                 if (!in->dry_run)
                         fprintf(stderr, "%s: ready\n", r->name);
@@ -41,13 +47,20 @@ int cmd_init(struct invocation *in)
                 topology_free(t);
                 return EXIT_USAGE;
         }
+        json_t *report = in->json ? json_array() : NULL;
         signal(SIGPIPE, SIG_IGN);
         log_setup(t->cluster, only ? only->name : "", LOG_WARN, !isatty(STDERR_FILENO));
         for (size_t k = 0; k < t->nregions; k++) {
                 if (only && only != &t->regions[k])
                         continue;
-                code = one_region(in, t, &t->regions[k]);
+                code = one_region(in, t, &t->regions[k], report);
                 worst = worst ? worst : code;
+        }
+        if (report) {
+                json_t *o = json_pack("{s:s, s:o}", "cluster", t->cluster, "regions", report);
+                json_dumpf(o, stdout, JSON_INDENT(2));
+                puts("");
+                json_decref(o);
         }
         topology_free(t);
         return worst;

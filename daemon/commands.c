@@ -45,7 +45,7 @@ const struct option_row option_table[OPT_COUNT] = {
 
 const struct command command_table[] = {
         {.name = "init",
-         .synopsis = "init [--region NAME] [--admin CONNINFO] [--dry-run] [--keep-identity]",
+         .synopsis = "init [--region NAME] [--admin CONNINFO] [--dry-run] [--keep-identity] [--json]",
          .line = "prepare a region's database and Kafka",
          .help = "Prepares the named region, or every region of the topology: rights, schema pangea, REPLICA IDENTITY where it is needed,\n"
                  "publication, replication slot, replication origins, topic. What is there already is left alone, so it may be run again at any\n"
@@ -54,7 +54,7 @@ const struct command command_table[] = {
                  "captured, whenever `pangea run` first starts.\n"
                  "--admin gives a connection of a superuser (or of whoever may grant) for the few statements that the run-time role may not run;\n"
                  "without it they are printed for a DBA. --dry-run prints all statements and runs none.",
-         .options = WHERE | BIT(OPT_ADMIN) | BIT(OPT_DRY_RUN) | BIT(OPT_KEEP_IDENTITY),
+         .options = WHERE | BIT(OPT_ADMIN) | BIT(OPT_DRY_RUN) | BIT(OPT_KEEP_IDENTITY) | BIT(OPT_JSON),
          .exits = "4 PostgreSQL is not ready or lacks rights; 5 Kafka. A table that waits is named and no error",
          .run = cmd_init},
         {.name = "run",
@@ -192,12 +192,12 @@ const struct command command_table[] = {
          .operands = 1,
          .run = cmd_explain},
         {.name = "deinit",
-         .synopsis = "deinit --region NAME [--admin CONNINFO] [--dry-run] --yes",
+         .synopsis = "deinit --region NAME [--admin CONNINFO] [--dry-run] [--json] --yes",
          .line = "take out of a region everything that init put there",
          .help = "Drops the region's publication, replication slot, replication origins, schema pangea and topic; tables and their rows stay, and so\n"
                  "does the REPLICA IDENTITY that init set. The daemon must be stopped. Without --yes it says what it would do. The other regions lose\n"
                  "this region's log: what they have not applied yet is gone, so let them catch up first.",
-         .options = WHERE | BIT(OPT_ADMIN) | BIT(OPT_YES) | BIT(OPT_DRY_RUN),
+         .options = WHERE | BIT(OPT_ADMIN) | BIT(OPT_YES) | BIT(OPT_DRY_RUN) | BIT(OPT_JSON),
          .exits = "4 PostgreSQL (also: the slot is in use); 5 Kafka",
          .run = cmd_deinit},
         {.name = "completion",

@@ -6,6 +6,7 @@
 
 #include "base/version.h"
 #include "daemon/doctor.h"
+#include "topology/pause.h"
 
 #define RESTART "; then restart PostgreSQL"
 
@@ -185,7 +186,10 @@ static void judge_slot(struct patient *p, const struct pgres *r)
 {
         const char *status = pgres_text(r, 0, 0), *held = pgres_text(r, 0, 2);
         char run[120];
-        snprintf(run, sizeof run, "pangea run --region %s", p->region->name);
+        struct pauses pauses = {.read = false};
+        struct err ignored;
+        bool paused = pauses_read(p->init.db, &p->t->names, "capture", &pauses, &ignored) == ST_OK && pauses.agent.on;
+        snprintf(run, sizeof run, "pangea %s --region %s", paused ? "resume" : "run", p->region->name);
         if (strcmp(status, "lost") == 0 || strcmp(status, "unreserved") == 0)
                 find(p, SEVERITY_ERROR, p->init.slot,
                      "pangea explain slot_lost   -- and raise max_slot_wal_keep_size before the region is set up anew",
@@ -196,7 +200,7 @@ static void judge_slot(struct patient *p, const struct pgres *r)
                      "the slot keeps %s of WAL, more than half of what max_slot_wal_keep_size allows", held);
         else if (pgres_text(r, 0, 1)[0] != 't')
                 find(p, pgres_text(r, 0, 3)[0] == 't' ? SEVERITY_WARNING : SEVERITY_NOTE, p->init.slot, run,
-                     "nobody reads the slot; it keeps %s of WAL so far", held);
+                     "nobody reads the slot%s; it keeps %s of WAL so far", paused ? ": capture is paused" : "", held);
 }
 
 void check_slot(struct patient *p)

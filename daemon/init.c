@@ -210,9 +210,11 @@ static enum status make_topic(struct init *i, const struct region *log, struct e
                                         .min_insync = i->t->log_min_insync,
                                         .max_message_bytes = init_message_bytes(i, log)};
         if (i->dry_run) {
-                printf("-- Kafka: %s %s, 1 partition, replication factor %d, cleanup.policy=delete, retention.ms=-1, retention.bytes=-1, "
-                       "min.insync.replicas=%d, max.message.bytes=%lld\n",
-                       what, name, spec.replication, spec.min_insync, (long long)spec.max_message_bytes);
+                init_print(
+                        i,
+                        "-- Kafka: %s %s, 1 partition, replication factor %d, cleanup.policy=delete, retention.ms=-1, retention.bytes=-1, "
+                        "min.insync.replicas=%d, max.message.bytes=%lld\n",
+                        what, name, spec.replication, spec.min_insync, (long long)spec.max_message_bytes);
                 return ST_OK;
         }
         enum status st = kafka_topic_ensure(&conf, &spec, &created, e);
@@ -279,7 +281,7 @@ enum status init_region(struct init *i, struct err *e)
         if (st == ST_OK)
                 st = init_rights(i, e);
         if (st == ST_OK && i->dry_run)
-                printf("-- region %s, database %s: as role %s\n", i->r->name, i->database, i->role);
+                init_print(i, "-- region %s, database %s: as role %s\n", i->r->name, i->database, i->role);
         /* what the run-time role could not see without its rights */
         if (st == ST_OK && !i->dry_run)
                 st = checks(i, e);

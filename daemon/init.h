@@ -4,6 +4,8 @@
 #ifndef PANGEA_DAEMON_INIT_H
 #define PANGEA_DAEMON_INIT_H
 
+#include <jansson.h>
+
 #include "base/arena.h"
 #include "capture/tables.h"
 #include "daemon/command.h"
@@ -25,11 +27,18 @@ struct init {
         int64_t schema_version; /* 0: no pangea.meta yet */
         char publication[16];   /* the oid in pangea.meta, "" when there is none */
         int64_t epoch;          /* of pangea.capture: > 0 when something was published */
-        bool fresh;             /* the slot is made (or made anew) by this run: rows that are there are common ground */
+        struct buf *sql;        /* NULL: printed */
+        json_t *said;
+        bool fresh; /* the slot is made (or made anew) by this run: rows that are there are common ground */
 };
 
-/* Everything that init_*.c says. */
+/* Everything that init_*.c says: a line on stderr; with a report also into it. */
 void init_say(const struct init *i, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* SQL and what belongs to it, on stdout; with a report into it. */
+void init_print(const struct init *i, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* --json: from begin on, what would go to stdout is gathered in *sql; end gives the region's entry (e NULL: done) and releases it. */
+void init_report_begin(struct init *i, struct buf *sql);
+json_t *init_report_end(struct init *i, const struct err *e);
 /* Runs one statement as the run-time role, or prints it. */
 MUSTCHECK enum status init_sql(struct init *i, const char *sql, struct err *e);
 

@@ -1,27 +1,16 @@
 /* What must be true before anything is touched. */
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "daemon/init.h"
 
-void init_say(const struct init *i, const char *fmt, ...)
-{
-        va_list ap;
-        fprintf(stderr, "%s: ", i->r->name);
-        va_start(ap, fmt);
-        vfprintf(stderr, fmt, ap);
-        va_end(ap);
-        fputc('\n', stderr);
-}
-
 enum status init_sql(struct init *i, const char *sql, struct err *e)
 {
         if (!i->dry_run)
                 return pg_exec(i->db, sql, NULL, e);
         size_t n = strlen(sql);
-        printf("%s%s\n", sql, n && (sql[n - 1] == ';' || sql[n - 1] == '\n') ? "" : ";");
+        init_print(i, "%s%s\n", sql, n && (sql[n - 1] == ';' || sql[n - 1] == '\n') ? "" : ";");
         return ST_OK;
 }
 

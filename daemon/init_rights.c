@@ -132,13 +132,14 @@ enum status init_rights(struct init *i, struct err *e)
         buf_init(&after, 1u << 20);
         enum status st = init_missing_rights(i, &before, e);
         if (st == ST_OK && before.len && i->dry_run) {
-                printf("-- region %s: rights of the run-time role (as a superuser, or whoever may grant)\n%s", i->r->name,
-                       buf_cstr(&before));
+                init_print(i, "-- region %s: rights of the run-time role (as a superuser, or whoever may grant)\n%s", i->r->name,
+                           buf_cstr(&before));
         } else if (st == ST_OK && before.len) {
                 grant(i, buf_cstr(&before));
                 st = init_missing_rights(i, &after, e);
                 if (st == ST_OK && after.len) {
-                        printf("-- region %s, database %s: as a superuser run\n%s", i->r->name, i->database, buf_cstr(&after));
+                        init_print(i, "-- region %s, database %s: as a superuser run\n%s", i->r->name, i->database,
+                                   buf_cstr(&after));
                         st = err_named(
                                 e, ST_FATAL, "missing_grant",
                                 "region %s: role %s lacks rights: let a superuser run the statements printed on stdout, or give --admin CONNINFO",

@@ -203,7 +203,7 @@ enum status init_slot(struct init *i, lsn_t *lsn, char *xid, size_t xid_size, st
         if (st != ST_OK || !i->leader)
                 return st;
         if (i->dry_run) {
-                printf("SELECT pg_catalog.pg_create_logical_replication_slot('%s', 'pgoutput');\n", i->slot);
+                init_print(i, "SELECT pg_catalog.pg_create_logical_replication_slot('%s', 'pgoutput');\n", i->slot);
                 return ST_OK;
         }
         st = open_stream(i, &s, e);

@@ -94,7 +94,7 @@ static enum status set_up_once(struct init *i, const struct table_plan *p, struc
 static enum status set_up(struct init *i, const struct table_plan *p, struct err *e)
 {
         for (int k = 0; i->dry_run && k < (int)p->nstatements; k++)
-                printf("%s;\n", p->statements[k]);
+                init_print(i, "%s;\n", p->statements[k]);
         if (i->dry_run)
                 return ST_OK;
         for (int try = 0;; try++) {

@@ -52,6 +52,9 @@ def region_stands_still(c):
         assert ids(c.us) == [1, 2]
     problems = [p for p in c.status()["problems"] if p.startswith("us:")]
     assert len(problems) == 2 and all("upgrade; of the disk" in p and p.endswith("pangea resume --region us") for p in problems), problems
+    _, out, _ = c.command("doctor", "--region", "us", "--json", check=None)
+    slot = [f for f in json.loads(out)["findings"] if f["check"] == "slot"]
+    assert slot and "capture is paused" in slot[0]["what"] and slot[0]["todo"] == "pangea resume --region us", slot
     doc = c.us.status("capture")
     assert doc["error"] == "paused" and doc["since"] <= c.us.value("SELECT to_char(now() at time zone 'utc', 'YYYY-MM-DD\"T\"HH24:MI:SS')"), doc
     assert doc["todo"] == "pangea resume --region us", doc

@@ -142,3 +142,27 @@ def long_things_are_told(c):
     assert code in (6, 7), (code, out, err)
     assert re.search(r"^verify: waiting until every region has applied .*: 1[0-2] s$", err, re.M), err
     shape.check("verify", json.loads(out))
+
+
+@test(tables=T, init=False)
+def init_as_json(c):
+    """init and deinit with --json: one value with the statements, what was said, and the error with its name"""
+    c.tables(T)
+
+    def run(*args, check):
+        _, out, _ = c.command(*args, "--json", check=check)
+        value = json.loads(out)
+        shape.check(args[0], value)
+        return value
+
+    entry, = run("init", "--region", "us", check=4)["regions"]
+    assert not entry["done"] and entry["error"]["name"] == "missing_grant" and "GRANT EXECUTE" in entry["sql"], entry
+    entry, = run("init", "--region", "us", "--dry-run", check=0)["regions"]
+    assert entry["done"] and entry["dry_run"] and "CREATE SCHEMA pangea" in entry["sql"] and "CREATE PUBLICATION" in entry["sql"], entry
+    assert c.us.value("SELECT to_regnamespace('pangea')") is None
+    entry, = run("init", "--region", "us", "--admin", c.us.postgres.conninfo(c.us.database, "postgres"), check=0)["regions"]
+    assert entry["done"] and entry["error"] is None and not entry["sql"] and any("slot" in line for line in entry["said"]), entry
+    value = run("deinit", "--region", "us", "--dry-run", check=0)
+    assert "DROP SCHEMA pangea" in value["sql"] and c.us.value("SELECT to_regnamespace('pangea')") is not None, value
+    value = run("deinit", "--region", "us", "--yes", check=0)
+    assert value["done"] and c.us.value("SELECT to_regnamespace('pangea')") is None, value
