@@ -57,7 +57,7 @@ def complete(which, name):
     kinds = {d["kind"] for d in region(which, name).documents}
     wanted = {"Namespace", "ServiceAccount", "ConfigMap", "StatefulSet", "Job", "Service", "PodDisruptionBudget", "NetworkPolicy"}
     if which == "one-cluster":
-        wanted |= {"Cluster", "Kafka", "KafkaNodePool", "KafkaUser", "ServiceMonitor"}
+        wanted |= {"Cluster", "Kafka", "KafkaNodePool", "KafkaUser", "ServiceMonitor", "PrometheusRule"}
     nothing(sorted(wanted - kinds))
 
 
@@ -65,6 +65,21 @@ def same_topology(which):
     texts = {region(which, name).topology_text for name in REGIONS}
     assert len(texts) == 1, f"the regions of {which} have {len(texts)} different topologies"
     assert set(region(which, "us").topology["regions"]) == set(REGIONS)
+
+
+def alert_rules():
+    """The operator wants the rules wrapped: the same text, four lines around it. UPDATE=1 writes them anew."""
+    text = tools.read("deploy", "prometheus", "alerts.yaml")
+    rules = "".join(f"  {line}" if line.strip() else line for line in text[text.index("groups:"):].splitlines(True))
+    wanted = ("# deploy/prometheus/alerts.yaml as the Prometheus operator wants it; UPDATE=1 tests/deploy/test_kubernetes.py writes it\n"
+              "apiVersion: monitoring.coreos.com/v1\nkind: PrometheusRule\nmetadata:\n  name: pangea\n"
+              f"  labels: {{app.kubernetes.io/name: pangea}}\nspec:\n{rules}")
+    file = os.path.join(HERE, "components", "prometheus", "prometheusrule.yaml")
+    if os.environ.get("UPDATE"):
+        with open(file, "w") as f:
+            f.write(wanted)
+    with open(file) as f:
+        assert f.read() == wanted, "prometheusrule.yaml is not deploy/prometheus/alerts.yaml: UPDATE=1 writes it anew"
 
 
 def validated(which):
@@ -165,7 +180,7 @@ def found(change, expected):
 
 
 def main():
-    tests = []
+    tests = [("the alert rules are those of deploy/prometheus", alert_rules)]
     for which in SETS:
         for name in REGIONS:
             for what in (valid, lawful, complete):
