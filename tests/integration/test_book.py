@@ -60,6 +60,38 @@ def every_command_is_run(c):
     assert not found, "\n".join(found)
 
 
+def pages():
+    """(name, text) of every page of the tree."""
+    files = [os.path.join(folder, f) for folder, _, names in os.walk(ROOT) if not re.search(r"/(build|\.\w+|node_modules)(/|$)", folder[len(ROOT):])
+             for f in names if f.endswith(".md")]
+    assert len(files) > 20
+    for file in sorted(files):
+        with open(file) as f:
+            yield os.path.relpath(file, ROOT), f.read()
+
+
+@test(init=False, regions=())
+def what_is_named_is_there(c):
+    """a command or an option that a page names and the program does not have"""
+    helps = {}
+
+    def known(command):
+        if command not in helps:
+            code, out, _ = c.command("help", command, check=None)
+            helps[command] = out if code == 0 else None
+        return helps[command]
+    found, seen = [], 0
+    for name, text in pages():
+        for span in re.findall(r"`pangea ([a-z][^`]*)`", text):
+            command, *rest = span.split()
+            seen += 1
+            if known(command) is None:
+                found.append(f"{name}: `pangea {span}`: there is no such command")
+                continue
+            found += [f"{name}: `pangea {span}`: {command} has no {option}" for option in re.findall(r"--[a-z-]+", " ".join(rest)) if option not in known(command)]
+    assert seen > 50 and not found, "\n".join(found) or f"only {seen} commands were found"
+
+
 @test(init=False, regions=())
 def links_lead_somewhere(c):
     """a link in docs/ or a README to a file or a heading that is not there"""
@@ -67,23 +99,19 @@ def links_lead_somewhere(c):
         heads = re.findall(r"(?m)^#+ (.*)$", re.sub(r"(?ms)^```.*?^```", "", text))
         return {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in heads}
     found = []
-    files = [os.path.join(folder, f) for folder, _, names in os.walk(ROOT) if not re.search(r"/(build|\.\w+|node_modules)(/|$)", folder[len(ROOT):])
-             for f in names if f.endswith(".md")]
-    assert len(files) > 20
-    for file in files:
-        with open(file) as f:
-            text = f.read()
+    for name, text in pages():
+        file = os.path.join(ROOT, name)
         for target in re.findall(r"\]\(([^)\s]+)\)", re.sub(r"(?ms)^```.*?^```|`[^`\n]*`", "", text)):
             if re.match(r"(https?|mailto):", target):
                 continue
             path, _, anchor = target.partition("#")
             there = os.path.normpath(os.path.join(os.path.dirname(file), path)) if path else file
             if not os.path.exists(there):
-                found.append(f"{os.path.relpath(file, ROOT)}: {target} is not there")
+                found.append(f"{name}: {target} is not there")
             elif anchor and there.endswith(".md"):
                 with open(there) as f:
                     if anchor not in anchors(f.read()):
-                        found.append(f"{os.path.relpath(file, ROOT)}: {target}: no such heading")
+                        found.append(f"{name}: {target}: no such heading")
     assert not found, "\n".join(found)
 
 

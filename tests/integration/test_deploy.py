@@ -1,9 +1,12 @@
 """What deploy/ gives a database: the rights there must be enough, and no right too few may be found out only in production."""
 import os
+import subprocess
 
 import yaml
 
 from harness.case import test
+from harness.servers import ROOT
+from harness.wait import until
 
 DEPLOY = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "deploy")
 
@@ -45,3 +48,57 @@ def rights_are_enough(c, case):
     cursor.execute("SELECT tablename FROM pg_publication_tables WHERE schemaname = 'public'")
     assert cursor.fetchall() == [("notes",)]
     superuser.close()
+
+
+def grant_in_kafka(kafka, c):
+    """The rights that the Strimzi example gives the user pangea, for this cluster's topics instead of the shop's."""
+    with open(os.path.join(DEPLOY, "kubernetes", "examples", "one-cluster", "kafka", "kafka.yaml")) as f:
+        user = next(d for d in yaml.safe_load_all(f) if d["kind"] == "KafkaUser")
+    for acl in user["spec"]["authorization"]["acls"]:
+        assert acl["resource"] == {"type": "topic", "name": "shop.", "patternType": "prefix"}, acl
+        args = ["--topic", f"{c.name}.", "--resource-pattern-type", "prefixed"]
+        for operation in acl["operations"]:
+            args += ["--operation", operation]
+        libs = os.path.join(os.environ.get("PANGEA_CACHE", os.path.join(ROOT, ".cache")), "kafka", "libs", "*")
+        subprocess.run(["java", "-Xmx64m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", libs, "org.apache.kafka.tools.AclCommand",
+                        "--bootstrap-server", kafka.brokers, "--add", "--allow-principal", "User:pangea", *args],
+                       check=True, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
+
+
+@test(init=False, limit=120)
+def rights_in_kafka_are_enough(c):
+    """a Kafka with a login and ACLs: refused by name without them; with those of the example everything works, deleting records and topics included"""
+    port = c.servers.free_port()
+    kafka = c.servers.new_kafka(listeners={"LOGIN": (port, port, "SASL_PLAINTEXT")}, properties=[
+        "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer", "super.users=User:ANONYMOUS",
+        "sasl.enabled.mechanisms=PLAIN",
+        "listener.name.login.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_pangea=\"a long one\";"])
+    c.own.append(kafka)
+    password = os.path.join(c.folder, "kafka.password")
+    with open(password, "w") as f:
+        f.write("a long one\n")
+    for r in c:
+        c.topology["regions"][r.name]["kafka"] = {"brokers": [f"127.0.0.1:{port}"], "properties": {
+            "security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": "PLAIN", "sasl.username": "pangea", "sasl.password_file": password}}
+    c.topology["log"].update(retention="1s")
+    c.write_topology()
+    c.tables("CREATE TABLE public.t (id int PRIMARY KEY, v text)")
+    admin = ["--admin", c.us.postgres.conninfo(c.us.database, "postgres")]
+    code, out, err = c.command("init", "--region", "us", *admin, check=5)
+    assert "authoriz" in (out + err).lower(), out + err
+    grant_in_kafka(kafka, c)
+    c.init()
+    c.run()
+    c.us.app("INSERT INTO t VALUES (1, 'from us')")
+    c.eu.app("INSERT INTO t VALUES (2, 'from eu')")
+    c.expect("SELECT id FROM t ORDER BY id", [(1,), (2,)])
+    c.barrier()
+
+    def low_watermark():  # capture deletes what everybody has applied
+        out = subprocess.run(["kcat", "-b", kafka.brokers, "-C", "-t", c.us.topic, "-p", "0", "-o", "beginning", "-c", "1", "-e", "-f", "%o"],
+                             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout.decode()
+        return int(out or 0) > 0 or (False, f"the first offset is {out}")
+    until(low_watermark, "old records are deleted", 60)
+    for r in c:
+        assert r.daemon.stop() == 0
+    c.command("deinit", "--region", "us", "--yes", *admin)
