@@ -1,40 +1,14 @@
-#include "apply/inlog.h"
+#include "apply/inlog_parts.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 
-#define REREAD_LIMIT_US INT64_C(60000000)
-#define ASK_MS 1000
 #define SEARCH_TURN 10000
 #define QUEUE_ITEMS 20000
-
-struct inlog {
-        struct kafka_conf conf; /* but for its client_id borrowed from the topology */
-        char client_id[160];
-        char topic[256];
-        region_id region;
-        struct regset *regs;
-        void (*note)(void *ctx, const struct log_item *i);
-        void *note_ctx;
-        struct kafka_reader *reader;
-        struct arena arena;
-        struct log_item *head, **tail;
-        size_t bytes, max_bytes, items;
-        struct log_position at; /* of the last accepted record */
-        koffset_t stored;       /* the offset we began at: its record must be the one we remember */
-        koffset_t read;
-        bool copy, searching;
-        koffset_t search_end; /* of the log itself: if it is not before it, it is nowhere */
-        struct err misplaced; /* why it is searched: the named stop when it is not found */
-        /* an unfinished chunked group */
-        koffset_t big_first; /* -1: none */
-        uint32_t big_next;
-};
 
 enum status inlog_open(struct inlog **out, const struct inlog_opts *o, struct err *e)
 {
@@ -141,71 +115,6 @@ size_t inlog_queued(const struct inlog *l)
 size_t inlog_queued_bytes(const struct inlog *l)
 {
         return l->bytes;
-}
-
-/* Is it the record that was applied last? */
-static bool is_stored(const struct inlog *l, const struct record *r)
-{
-        bool group = r->head.kind == RECORD_GROUP;
-        return r->head.epoch == l->at.epoch && r->head.seq == l->at.seq && (!group || r->u.group.hlc.v == l->at.hlc.v);
-}
-
-/* The record at the stored offset must be the one that was applied: anything else means another topic. */
-static enum status check_stored(struct inlog *l, const struct record *r, koffset_t offset, struct err *e)
-{
-        if (offset.v == l->stored.v && is_stored(l, r))
-                return ST_OK;
-        return err_named(e, ST_DATA, "topic_recreated",
-                         "topic %s: offset %" PRId64 " held epoch %" PRIu64 " seq %" PRIu64
-                         " when it was applied, now offset %" PRId64 " holds epoch %" PRIu64 " seq %" PRIu64
-                         ": the topic was recreated or its records were deleted; "
-                         "all regions must be set up again together (pangea deinit in each, copy, pangea init in each)",
-                         l->topic, l->stored.v, l->at.epoch, l->at.seq, offset.v, r->head.epoch, r->head.seq);
-}
-
-/* Looks through the topic from its start for the record that was applied last; why is told when it is not there. */
-static enum status search(struct inlog *l, const struct err *why, struct err *e)
-{
-        koffset_t low;
-        l->misplaced = *why;
-        enum status s = kafka_reader_watermarks(l->reader, ASK_MS, &low, &l->search_end, e);
-        if (s == ST_OK && low.v >= l->search_end.v && !l->copy) { /* nothing to look through */
-                *e = l->misplaced;
-                return e->code;
-        }
-        if (s == ST_OK)
-                s = kafka_reader_seek(l->reader, KAFKA_FROM_START, ASK_MS, e);
-        if (s != ST_OK)
-                return s; /* asked again: the next call meets the same record */
-        l->searching = true;
-        log_event(LOG_INFO, "apply.searching", "topic=%s\tepoch=%" PRIu64 "\tseq=%" PRIu64 "\tstored_offset=%" PRId64 "\twhy=%s",
-                  l->topic, l->at.epoch, l->at.seq, l->stored.v, why->msg);
-        return ST_OK;
-}
-
-/* One record of a search. *take: it is the one. In a copy what has not come yet is waited for; behind it, it is not to be found. */
-static enum status look(struct inlog *l, const struct record *r, koffset_t offset, bool *take, struct err *e)
-{
-        if (is_stored(l, r)) {
-                log_event(LOG_WARN, "apply.repositioned",
-                          "topic=%s\tepoch=%" PRIu64 "\tseq=%" PRIu64 "\tfrom=%" PRId64 "\tto=%" PRId64, l->topic, l->at.epoch,
-                          l->at.seq, l->stored.v, offset.v);
-                l->stored = offset;
-                l->searching = false;
-                *take = true;
-                return ST_OK;
-        }
-        bool beyond = r->head.epoch >= l->at.epoch && r->head.seq > l->at.seq;
-        if (!beyond && (l->copy || offset.v < l->search_end.v - 1))
-                return ST_OK;
-        *e = l->misplaced;
-        return e->code;
-}
-
-const char *inlog_searches(const struct inlog *l)
-{
-        return l->searching && l->copy ? "this region's mirror of its log, which does not hold the last record applied here yet"
-                                       : "";
 }
 
 static void fill_group(struct log_item *i, const struct record *r, region_id region, bool keep_txs)
@@ -319,7 +228,7 @@ static enum status in_sequence(struct inlog *l, const struct record_head *h, kof
                         e, ST_DATA, "seq_gap",
                         "topic %s offset %" PRId64 ": seq %" PRIu64 " follows %" PRIu64 ": records are missing (retention, a "
                         "recreated topic, or a broker that lost acknowledged records); compare the regions with pangea verify, "
-                        "then set this one up again from a copy",
+                        "then set all of them up again together",
                         l->topic, offset.v, h->seq, l->at.seq);
         l->at.seq = h->seq;
         *take = true;
@@ -335,12 +244,12 @@ static enum status judge(struct inlog *l, const struct record *r, koffset_t offs
                 return err_named(e, ST_DATA, "region_mismatch", "topic %s offset %" PRId64 ": the record is of region %s", l->topic,
                                  offset.v, regset_name(l->regs, h->region));
         if (l->searching)
-                return look(l, r, offset, take, e);
+                return inlog_look(l, r, offset, take, e);
         if (l->stored.v >= 0 && l->read.v < 0) {
                 struct err why;
-                enum status s = check_stored(l, r, offset, &why);
+                enum status s = inlog_check_stored(l, r, offset, &why);
                 *take = s == ST_OK;
-                return s == ST_OK ? s : search(l, &why, e);
+                return s == ST_OK ? s : inlog_search(l, &why, e);
         }
         if (h->kind == RECORD_EPOCH) {
                 if (h->epoch <= l->at.epoch)
@@ -369,8 +278,7 @@ static enum status judge(struct inlog *l, const struct record *r, koffset_t offs
         return in_sequence(l, h, offset, take, e);
 }
 
-/* What the decoder found wrong, with its place. */
-static enum status corrupt(const struct inlog *l, koffset_t offset, struct err *e)
+enum status inlog_corrupt(const struct inlog *l, koffset_t offset, struct err *e)
 {
         char why[sizeof e->msg];
         snprintf(why, sizeof why, "%s", e->msg);
@@ -386,7 +294,7 @@ static enum status one(struct inlog *l, struct kafka_msg *m, struct err *e)
         arena_reset(&l->arena);
         enum status s = wire_decode_head(m->data, m->len, l->regs, &l->arena, &r, e);
         if (s != ST_OK)
-                return corrupt(l, m->offset, e);
+                return inlog_corrupt(l, m->offset, e);
         s = judge(l, &r, m->offset, &take, e);
         if (s != ST_OK)
                 return s;
@@ -407,7 +315,7 @@ enum status inlog_pump(struct inlog *l, struct err *e)
                 enum status s = kafka_reader_next(l->reader, 0, &m, e);
                 if (s == ST_DATA && strcmp(e->name, "offset_gone") == 0 && l->stored.v >= 0 && l->read.v < 0 && !l->searching) {
                         struct err why = *e;
-                        s = search(l, &why, e);
+                        s = inlog_search(l, &why, e);
                         if (s == ST_OK)
                                 continue;
                 }
@@ -421,85 +329,4 @@ enum status inlog_pump(struct inlog *l, struct err *e)
                         return s;
         }
         return any ? ST_OK : err_set(e, ST_RETRY, "queue full");
-}
-
-/* ---- a chunked group again ----------------------------------------------------------------------------------------------------- */
-
-struct gather {
-        struct buf whole; /* fragments of one row */
-        uint64_t epoch, newest, seq;
-        inlog_chunk *cb;
-        void *ctx;
-};
-
-static enum status fragment(struct inlog *l, struct gather *ga, struct arena *arena, koffset_t offset, const struct group *g,
-                            struct err *e)
-{
-        struct change c;
-        bool done = false;
-        enum status s = wire_fragment_add(&ga->whole, g, &done, e);
-        if (s == ST_OK && done)
-                s = wire_decode_large(ga->whole.data, ga->whole.len, arena, &c, e);
-        if (s != ST_OK)
-                return corrupt(l, offset, e);
-        if (!done)
-                return ST_OK;
-        struct group one_row = *g;
-        one_row.frag = NULL;
-        one_row.nchanges = 1;
-        one_row.changes = &c;
-        s = ga->cb(ga->ctx, &one_row, e);
-        buf_release(&ga->whole); /* such a row is seldom: its memory is not kept */
-        return s;
-}
-
-static enum status chunk(struct inlog *l, struct gather *ga, struct arena *arena, struct kafka_msg *m, struct err *e)
-{
-        struct record r;
-        arena_reset(arena);
-        enum status s = wire_decode(m->data, m->len, l->regs, arena, &r, e);
-        if (s != ST_OK)
-                return corrupt(l, m->offset, e);
-        ga->newest = r.head.epoch > ga->newest ? r.head.epoch : ga->newest;
-        if (r.head.kind != RECORD_GROUP || r.head.epoch != (ga->epoch ? ga->epoch : ga->newest))
-                return ST_OK; /* PROGRESS between chunks, a zombie's record */
-        if (r.head.seq <= ga->seq)
-                return ST_OK; /* delivered twice */
-        ga->seq = r.head.seq;
-        if (r.u.group.frag)
-                return fragment(l, ga, arena, m->offset, &r.u.group, e);
-        return ga->cb(ga->ctx, &r.u.group, e);
-}
-
-enum status inlog_reread(struct inlog *l, koffset_t first, koffset_t last, uint64_t epoch, inlog_chunk *cb, void *ctx,
-                         struct err *e)
-{
-        struct kafka_reader *again = NULL;
-        struct gather ga = {.cb = cb, .ctx = ctx, .epoch = epoch};
-        struct arena arena;
-        arena_init(&arena);
-        buf_init(&ga.whole, (size_t)1 << 30);
-        enum status s = kafka_reader_open(&again, &l->conf, l->topic, first, 4 * 1024, e);
-        int64_t limit = clock_mono_us() + REREAD_LIMIT_US;
-        while (s == ST_OK) {
-                struct kafka_msg m = {.handle = NULL};
-                s = kafka_reader_next(again, 100, &m, e);
-                if (s == ST_RETRY && clock_mono_us() < limit) {
-                        s = ST_OK;
-                        continue;
-                }
-                if (s != ST_OK)
-                        break;
-                limit = clock_mono_us() + REREAD_LIMIT_US;
-                koffset_t at = m.offset;
-                s = chunk(l, &ga, &arena, &m, e);
-                kafka_msg_done(&m);
-                if (at.v >= last.v)
-                        break;
-        }
-        if (again)
-                kafka_reader_close(again);
-        buf_release(&ga.whole);
-        arena_release(&arena);
-        return s;
 }
