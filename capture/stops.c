@@ -22,6 +22,10 @@ static const struct {
         {"log_recreated", ANEW},
         {"log_cut", ANEW},
         {"kafka_away", "see whether the brokers of region %s answer and have room on their disks; pangea goes on trying by itself"},
+        {"kafka_tls",
+         "look at the certificates of region %s's Kafka and at ssl.ca.location, ssl.certificate.location, their dates and the "
+         "broker's name"},
+        {"kafka_login", "correct user, password or mechanism in region %s's kafka properties"},
         {"standby_missing",
          "start that standby of region %s, give its primary_conninfo this application_name, or take the name out of "
          "postgres.wait_for_standbys"},

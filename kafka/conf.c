@@ -147,6 +147,8 @@ static void on_trouble(rd_kafka_t *rk, int code, const char *why, void *client)
                 cl->trouble_at = clock_mono_us();
                 return;
         }
+        if (code == RD_KAFKA_RESP_ERR__TRANSPORT && strstr(why, "SSL routines"))
+                name = "kafka_tls"; /* TLS 1.3: the broker refuses our certificate after the handshake, as a broken connection */
         snprintf(cl->trouble, sizeof cl->trouble, "%s", why);
         snprintf(cl->trouble_name, sizeof cl->trouble_name, "%s", name[0] ? name : "kafka_trouble");
         cl->trouble_at = clock_mono_us();
