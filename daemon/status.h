@@ -44,6 +44,8 @@ void status_region_close(struct status_region *r);  /* the connection too */
 bool status_expected(const struct status_region *r, int agent);
 /* Expected, there, and heard of lately. */
 bool status_alive(const struct status_region *r, int agent);
+/* The last that it said is that it stopped by name: it will say nothing more, and that stays true. */
+bool status_stopped(const struct status_region *r, int agent);
 /* The apply agent's word about one origin; NULL: none. Borrowed. */
 const json_t *status_origin(const struct status_region *target, const char *origin);
 /* "12 s", "5 min", "3.2 h", "4 d" */

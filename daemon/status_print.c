@@ -74,6 +74,12 @@ const json_t *status_origin(const struct status_region *r, const char *origin)
         return NULL;
 }
 
+bool status_stopped(const struct status_region *r, int agent)
+{
+        const char *state = text(r->docs[agent], "state");
+        return state && strcmp(state, "stopped") == 0 && text(r->docs[agent], "error");
+}
+
 /* ---- what is wrong, and what to do ---------------------------------------------------------------------------------------------------- */
 static bool bad_state(const char *state)
 {
@@ -99,8 +105,13 @@ static void problem(struct status_view *v, const char *who, const json_t *doc)
 
 static void silent(struct status_view *v, const struct status_region *r, int agent)
 {
-        char span[32];
+        char span[32], who[256];
         v->degraded = true;
+        if (status_stopped(r, agent)) { /* long ago, but still what has to be mended before anything else */
+                snprintf(who, sizeof who, "%s: %s", r->region->name, agent_names[agent]);
+                problem(v, who, r->docs[agent]);
+                return;
+        }
         if (!r->docs[agent])
                 buf_printf(v->problems, "%s: no %s daemon, and none was heard of yet. To do: pangea run --region %s\n",
                            r->region->name, agent_names[agent], r->region->name);
@@ -257,7 +268,7 @@ static void add_agent(struct text_table *t, const struct status_region *r, int a
         char since[32], held[32], stable[400];
         const json_t *doc = r->docs[agent];
         const char *state = r->err.msg[0] ? "unreachable" : !r->initialised ? "no init" : text(doc, "state");
-        if (!r->err.msg[0] && r->initialised && !status_alive(r, agent))
+        if (!r->err.msg[0] && r->initialised && !status_alive(r, agent) && !status_stopped(r, agent))
                 state = "no daemon";
         text_table_row(t);
         text_table_cell(t, AGENT_REGION, STYLE_NONE, "%s", r->region->name);
