@@ -85,26 +85,41 @@ void meter_heard(struct meter *m, region_id origin, int64_t wall_us)
                 o->ahead_us[0] = ahead;
 }
 
-/* ---- what lost: shown once its transaction has committed ------------------------------------------------------------------------------ */
-void meter_lost(struct meter *m, const char *table, const char *kind, const char *rule)
+/* ---- what is done to tables: shown once its transaction has committed ------------------------------------------------------------------------------ */
+static void note(struct meter *m, const char *table, const char *kind, const char *rule, uint64_t times)
 {
         for (size_t i = 0; i < m->nlost; i++)
                 if (m->lost[i].kind == kind && m->lost[i].rule == rule && strcmp(m->lost[i].table, table) == 0) {
-                        m->lost[i].n++;
+                        m->lost[i].n += times;
                         return;
                 }
         if (m->nlost == m->cap_lost) {
                 m->cap_lost = m->cap_lost ? 2 * m->cap_lost : 16;
                 m->lost = mem_realloc(m->lost, m->cap_lost * sizeof *m->lost);
         }
-        m->lost[m->nlost++] = (struct meter_lost){.table = mem_strdup(table), .kind = kind, .rule = rule, .n = 1};
+        m->lost[m->nlost++] = (struct meter_lost){.table = mem_strdup(table), .kind = kind, .rule = rule, .n = times};
+}
+
+void meter_rows(struct meter *m, const char *table, uint64_t n)
+{
+        if (n)
+                note(m, table, NULL, NULL, n);
+}
+
+void meter_lost(struct meter *m, const char *table, const char *kind, const char *rule)
+{
+        note(m, table, kind, rule, 1);
 }
 
 void meter_committed(struct meter *m)
 {
-        for (size_t i = 0; i < m->nlost; i++)
-                metrics_add(m->metrics, METRIC_CONFLICTS, METRIC_LABELS(m->lost[i].table, m->lost[i].kind, m->lost[i].rule),
-                            (double)m->lost[i].n);
+        for (size_t i = 0; i < m->nlost; i++) {
+                const struct meter_lost *l = &m->lost[i];
+                if (l->kind)
+                        metrics_add(m->metrics, METRIC_CONFLICTS, METRIC_LABELS(l->table, l->kind, l->rule), (double)l->n);
+                else
+                        metrics_add(m->metrics, METRIC_APPLY_TABLE_ROWS, METRIC_LABELS(l->table), (double)l->n);
+        }
         meter_rolled_back(m);
 }
 

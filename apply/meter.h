@@ -22,7 +22,7 @@ struct meter_origin {
         bool heard_before;      /* ahead_us[1] holds something */
 };
 
-/* Versions discarded by the transaction that is open. */
+/* What the transaction that is open has done to a table: versions discarded, or (kind NULL) rows processed. */
 struct meter_lost {
         char *table;
         const char *kind, *rule; /* borrowed for good */
@@ -45,6 +45,8 @@ void meter_retry(struct meter *m, region_id origin, const struct err *why);
 void meter_waits(struct meter *m, region_id origin, bool waits);
 /* A heartbeat was processed, with nothing behind it that waited. */
 void meter_heard(struct meter *m, region_id origin, int64_t wall_us);
+/* Rows of a table were processed. */
+void meter_rows(struct meter *m, const char *table, uint64_t n);
 /* kind and rule are string constants. */
 void meter_lost(struct meter *m, const char *table, const char *kind, const char *rule);
 void meter_committed(struct meter *m);

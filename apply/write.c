@@ -113,6 +113,7 @@ static enum status fast(struct pass *p, struct err *e)
         pass_clear_runs(p);
         for (uint32_t i = 0; i < p->seg->ntables; i++) {
                 const struct fold_table *t = &p->seg->tables[i];
+                meter_rows(&p->a->meter, t->map.target->name, t->n);
                 for (uint32_t n = 0; n < t->n; n++) {
                         struct net *net = t->nets[n];
                         bool first = lock_first(p, t);
@@ -154,6 +155,8 @@ static enum status write_segment(struct work *w, const struct segment *seg, bool
         if (s == ST_OK)
                 s = pass_leave_tombs(&p, e);
         w->ops[METER_TRUNCATE] += seg->truncate != NULL;
+        if (seg->truncate || seg->keyless)
+                meter_rows(&w->a->meter, seg->map.target->name, 1);
         if (seg->keyless)
                 w->ops[seg->keyless->op == CHANGE_DELETE ? METER_DELETE : METER_UPDATE]++;
         if (s == ST_OK && seg->truncate)

@@ -125,6 +125,10 @@ const struct metric_row metric_table[METRIC_COUNT] = {
                  {"origin", "operation"},
                  "Net changes of keys processed, by operation: insert, update, delete, truncate (a whole table). What a "
                  "rule discarded is among them."},
+        [METRIC_APPLY_TABLE_ROWS] = {"pangea_apply_table_rows_total",
+                                     METRIC_COUNTER,
+                                     {"table"},
+                                     "Net changes of keys processed, by table, of all origins."},
         [METRIC_APPLY_RETRIES] = {"pangea_apply_retries_total",
                                   METRIC_COUNTER,
                                   {"origin", "class"},
@@ -176,16 +180,18 @@ const struct metric_row metric_table[METRIC_COUNT] = {
                  {"leader"},
                  "How far this leader is behind what is applied here, of whatever origin; the largest holds tombstones "
                  "back."},
-        [METRIC_TIMESTAMPS_STATE] = {"pangea_commit_timestamps_state",
-                                     METRIC_GAUGE,
-                                     {"state"},
-                                     "1 for what is true of the commit timestamps that tell versions apart, 0 for the rest: safe, near (VACUUM "
-                                     "may soon erase some that are still needed), gone (some are erased)."},
-        [METRIC_TIMESTAMPS_LEFT] = {"pangea_commit_timestamps_left_transactions",
-                                    METRIC_GAUGE,
-                                    {0},
-                                    "Transactions of this database that may pass before a VACUUM erases commit timestamps that are still "
-                                    "needed."},
+        [METRIC_TIMESTAMPS_STATE] =
+                {"pangea_commit_timestamps_state",
+                 METRIC_GAUGE,
+                 {"state"},
+                 "1 for what is true of the commit timestamps that tell versions apart, 0 for the rest: safe, near (VACUUM "
+                 "may soon erase some that are still needed), gone (some are erased)."},
+        [METRIC_TIMESTAMPS_LEFT] =
+                {"pangea_commit_timestamps_left_transactions",
+                 METRIC_GAUGE,
+                 {0},
+                 "Transactions of this database that may pass before a VACUUM erases commit timestamps that are still "
+                 "needed."},
         [METRIC_LOG_KEPT_FOR] = {"pangea_log_kept_for",
                                  METRIC_GAUGE,
                                  {"target"},
