@@ -91,7 +91,12 @@ static json_t *origin_json(struct applier *a, struct origin *o)
         json_object_set_new(j, "since", iso(o->since_us));
         put_why(j, &o->why);
         if (l.state == STATE_WAITING && !o->why.msg[0])
-                json_object_set_new(j, "why", json_string("no heartbeat of this region came within the last 5 seconds"));
+                json_object_set_new(
+                        j, "why",
+                        o->tries ? json_sprintf("its next group was tried %u times and rolled back each time; a lock that "
+                                                "an application holds, most likely",
+                                                o->tries)
+                                 : json_string("no heartbeat of this region came within the last 5 seconds"));
         json_object_set_new(j, "waits_for", text_or_null(o->waits_for));
         json_object_set_new(j, "hlc", json_integer((json_int_t)a->applied.at[o->id.i].v));
         json_object_set_new(j, "lsn", lsn_json(o->applied_lsn));
