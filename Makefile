@@ -29,7 +29,7 @@ SEED ?= 1
 DIRS = base change postgres kafka config topology conflict capture apply daemon
 SOURCES := $(wildcard $(DIRS:%=%/*.c))
 SQL := $(wildcard $(DIRS:%=%/*.sql))
-GENERATED := $(foreach f,$(SQL),build/gen/$(subst /,_,$(f:.sql=))_sql.h)
+GENERATED := $(foreach f,$(SQL),build/gen/$(subst /,_,$(f:.sql=))_sql.h) build/gen/ui_page.h
 
 PACKAGES = libpq rdkafka yaml-0.1 jansson libxxhash libisal libmicrohttpd libsystemd gmp
 CPPFLAGS = -I. -Ibuild -Ibuild/gen -D_GNU_SOURCE $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
@@ -96,6 +96,11 @@ build/gen/$(subst /,_,$(1:.sql=))_sql.h: $(1)
 	  sed -e 's/\\/\\\\/g' -e 's/"/\\"/g' -e 's/^/        "/' -e 's/$$$$/\\n"/' $(1); echo ";"; } > $$@
 endef
 $(foreach f,$(SQL),$(eval $(call embed,$(f))))
+
+# the page, with its style and script
+build/gen/ui_page.h: ui/index.html ui/style.css ui/page.js ui/embed.sh
+	@mkdir -p build/gen
+	@ui/embed.sh $@
 
 -include $(SOURCES:%.c=build/release/%.d) $(SOURCES:%.c=$(TEST)/%.d) $(UNIT:%=%.d) $(FUZZ:%=%.d) $(SIM:.o=.d)
 

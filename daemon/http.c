@@ -31,9 +31,15 @@ struct route_row {
 };
 
 static const struct route_row routes[] = {
-        {"/healthz", http_healthz, NULL, false},          {"/readyz", http_readyz, NULL, false},
-        {"/metrics", http_metrics, NULL, true},           {"/status", http_status, NULL, true},
-        {"/topology", http_topology_answer, NULL, false}, {"/conflicts", http_conflicts, NULL, true},
+        {.path = "/healthz", .answer = http_healthz},
+        {.path = "/readyz", .answer = http_readyz},
+        {.path = "/metrics", .answer = http_metrics, .shared = true},
+        {.path = "/status", .answer = http_status, .shared = true},
+        {.path = "/topology", .answer = http_topology_answer},
+        {.path = "/conflicts", .answer = http_conflicts, .shared = true},
+        {.path = "/ui/", .answer = http_page},
+        {.path = "/ui", .location = "ui/"}, /* relative: also behind a proxy that adds a path */
+        {.path = "/", .location = "ui/"},
 };
 static const size_t nroutes = sizeof routes / sizeof *routes;
 
@@ -128,6 +134,9 @@ static enum MHD_Result send_reply(struct http *h, struct MHD_Connection *c, stru
         MHD_add_response_header(r, "Cache-Control", "no-store");
         MHD_add_response_header(r, "X-Content-Type-Options", "nosniff");
         MHD_add_response_header(r, "Vary", "Origin");
+        if (out->policy.len)
+                MHD_add_response_header(r, "Content-Security-Policy", buf_cstr(&out->policy));
+        MHD_add_response_header(r, "Referrer-Policy", "no-referrer");
         if (out->location)
                 MHD_add_response_header(r, "Location", out->location);
         if (out->code == MHD_HTTP_METHOD_NOT_ALLOWED)
@@ -158,6 +167,7 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *c, const cha
         }
         *upload_size = 0;
         buf_init(&out.body, BODY_MAX);
+        buf_init(&out.policy, 1u << 14);
         if (!right_method)
                 reply_error(&out, MHD_HTTP_METHOD_NOT_ALLOWED, "only GET and HEAD: nothing can be changed here");
         else if (!host_ok(h, MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Host")))
@@ -174,6 +184,7 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *c, const cha
         }
         enum MHD_Result done = send_reply(h, c, &out, row);
         buf_release(&out.body);
+        buf_release(&out.policy);
         return done;
 }
 

@@ -72,7 +72,7 @@ static void check_agent(struct readiness *r, const struct status_region *s, int 
         const json_t *doc = s->docs[agent];
         const char *state = text(doc, "state"), *why = text(doc, "why");
         char said[1200];
-        if (!status_alive(s, agent)) {
+        if (!status_alive(s, agent) && !status_stopped(s, agent)) {
                 check(r, name, false, "it has said nothing in the database within the last 5 seconds", NULL,
                       "see /healthz and the log of the daemon");
                 return;
@@ -236,6 +236,16 @@ static json_t *topology_json(const struct topology *t)
         return j ? j : json_null();
 }
 
+static json_t *topology_text(const struct topology *t)
+{
+        struct buf b;
+        buf_init(&b, 0);
+        topology_print(t, &b);
+        json_t *j = json_string(buf_cstr(&b));
+        buf_release(&b);
+        return j ? j : json_null();
+}
+
 /* The value of `pangea status --json`; with ?page=1 also what only the page wants: which region this is, its last 15 minutes, and the
  * effective topology. */
 void http_status(struct http *h, const struct request *q, struct reply *out)
@@ -247,6 +257,7 @@ void http_status(struct http *h, const struct request *q, struct reply *out)
                 json_object_set_new(j, "now", json_real((double)clock_wall_us() / 1e6));
                 json_object_set_new(j, "history", history_json(h->history));
                 json_object_set_new(j, "topology", topology_json(h->topology));
+                json_object_set_new(j, "topology_text", topology_text(h->topology));
         }
         reply_json(out, 200, j);
 }

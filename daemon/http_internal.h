@@ -39,6 +39,7 @@ struct reply {
         const char *type; /* Content-Type */
         struct buf body;
         const char *location; /* of a redirect */
+        struct buf policy;    /* Content-Security-Policy; empty: none */
 };
 
 /* One argument of the query string; NULL: it is not there. */
@@ -51,6 +52,7 @@ void http_readyz(struct http *h, const struct request *q, struct reply *out);
 void http_metrics(struct http *h, const struct request *q, struct reply *out);
 void http_status(struct http *h, const struct request *q, struct reply *out);
 void http_topology_answer(struct http *h, const struct request *q, struct reply *out);
+void http_page(struct http *h, const struct request *q, struct reply *out);
 void http_conflicts(struct http *h, const struct request *q, struct reply *out);
 
 /* The value as the body, with a newline; taken. */

@@ -1,7 +1,7 @@
 #!/bin/bash
-# deps.sh: everything a fresh Debian 12 needs to build, lint and test Pangea: Debian packages that are missing, real Apache Kafka
-# (KRaft) assembled once from Maven Central into .cache/kafka, Debian's Prometheus in .cache/prometheus (`make clean` keeps both); and
-# what checks deploy/kubernetes (deps_kubernetes.sh).  Quiet and quick when nothing is missing.
+# deps.sh: everything a fresh Debian 12 needs to build, lint and test Pangea: Debian packages that are missing, and in .cache (which
+# `make clean` keeps) real Apache Kafka (KRaft) assembled once from Maven Central, Debian's Prometheus, what looks at the page in
+# Chromium, and what checks deploy/kubernetes (deps_kubernetes.sh).  Quiet and quick when nothing is missing.
 #     PANGEA_CACHE   another cache directory (default: .cache beside this checkout's Makefile)
 set -euo pipefail
 
@@ -10,11 +10,14 @@ cache=${PANGEA_CACHE:-$root/.cache}
 
 build='gcc make libc6-dev pkg-config libpq-dev librdkafka-dev libyaml-dev libcmocka-dev libjansson-dev libxxhash-dev libisal-dev libmicrohttpd-dev libsystemd-dev libgmp-dev'
 lint='clang libclang-rt-14-dev clang-tidy clang-format cppcheck shellcheck'
-tests='openssl postgresql-15 openjdk-17-jre-headless maven kcat python3 python3-psycopg2 python3-yaml faketime valgrind procps groff-base zsh fish'
+tests='openssl postgresql-15 openjdk-17-jre-headless maven kcat python3 python3-psycopg2 python3-yaml faketime valgrind procps groff-base zsh fish chromium'
 deploy='golang-go python3-venv systemd strace debhelper lintian mmdebstrap buildah'
 
 kafka_version=4.1.1
 log4j_version=2.25.1
+playwright=1.49.1
+axe=4.10.2
+page_stamp="playwright-core $playwright axe-core $axe"
 stamp="kafka $kafka_version log4j $log4j_version"
 
 say() {
@@ -29,6 +32,8 @@ missing_packages() {
         local installed p
         # shellcheck disable=SC2086  # lists of words
         installed=$(dpkg-query -W -f '${Package} ${db:Status-Status}\n' $build $lint $tests $deploy 2>/dev/null || true)
+        command -v node >/dev/null || echo nodejs
+        command -v npm >/dev/null || echo npm # in Debian's nodejs it is a package of its own, in others' it is not
         for p in $build $lint $tests $deploy; do
                 grep -qx "$p installed" <<<"$installed" || echo "$p"
         done
@@ -121,6 +126,22 @@ unpack_prometheus() {
         mv "$tmp" "$cache/prometheus"
 }
 
+# What drives Chromium and judges the page in tests/page: Playwright without browsers of its own, and axe-core.
+fetch_page_tools() {
+        say "playwright-core and axe-core from the npm registry into $cache/page"
+        local tmp="$cache/page.new"
+        rm -rf "$tmp"
+        mkdir -p "$tmp"
+        if ! (cd "$tmp" && npm install --no-audit --no-fund --ignore-scripts --no-save "playwright-core@$playwright" "axe-core@$axe") >"$tmp/log" 2>&1; then
+                tail -n 20 "$tmp/log" >&2
+                say "npm could not fetch them: is https://registry.npmjs.org reachable from here?"
+                exit 1
+        fi
+        echo "$page_stamp" >"$tmp/COMPLETE"
+        rm -rf "$cache/page"
+        mv "$tmp" "$cache/page"
+}
+
 # What a broker loads, as the JVM wants to find it.  Only a saving: without it, or under another JVM, a broker starts slower.
 archive_classes() {
         local dir
@@ -148,4 +169,5 @@ mapfile -t missing < <(missing_packages)
         archive_classes 9>&-
 }
 [ -x "$cache/prometheus/usr/bin/promtool" ] || unpack_prometheus
+[ "$(cat "$cache/page/COMPLETE" 2>/dev/null)" = "$page_stamp" ] || fetch_page_tools
 "$root/scripts/deps_kubernetes.sh" "$cache" 9>&-

@@ -1,0 +1,95 @@
+"""The page in real Chromium: the states that an operator must see, made by a real cluster; screenshots are left in build/screenshots."""
+import json
+import os
+import shutil
+import subprocess
+
+from harness.case import test
+from harness.servers import ROOT
+from harness.wait import SLOW, until
+
+T = "CREATE TABLE public.stock (id int PRIMARY KEY, item text NOT NULL, qty numeric, note text); CREATE TABLE public.orders (id int PRIMARY KEY, v text)"
+MODULES = os.path.join(ROOT, ".cache", "page", "node_modules")
+SHOTS = os.path.join(ROOT, "build", "screenshots")
+
+
+def look(region, state, wait, part=None):
+    """What Chromium finds on the page of this region's daemon once `wait` is to be read there."""
+    os.makedirs(SHOTS, exist_ok=True)
+    job = {"url": f"http://{region.http}/ui/", "out": os.path.join(SHOTS, state), "wait": wait, "modules": MODULES, "chromium": shutil.which("chromium"),
+           "part": part,
+           "limit_ms": int(60000 * SLOW)}
+    done = subprocess.run(["node", os.path.join(ROOT, "tests", "page", "look.js"), json.dumps(job)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          timeout=180 * SLOW, env=dict(os.environ, HOME=region.cluster.folder))
+    assert done.returncode == 0, done.stderr.decode()[-3000:]
+    found = json.loads(done.stdout)
+    for what in ("errors", "overflow", "violations", "unreachable"):
+        assert not found[what], f"{state}: {what}: " + "\n".join(found[what])[:4000]
+    return found["text"]
+
+
+def has(text, *parts):
+    for part in parts:
+        assert part in text, f"{part!r} is not on the page:\n{text[:6000]}"
+
+
+@test(http=True, tables=T, regions=("us", "eu", "ap"), followers=("ap",), limit=420)
+def states(c):
+    """normal, conflicts, lagging, stopped: each is to be seen with what, since when, why and what to do; at 360 px and at 4K, light and dark,
+    by keyboard; no console error, nothing serious for axe-core"""
+    from test_conflicts import publish
+    for r in c:
+        r.listening()
+        until(lambda: r.get("/readyz?max_lag=5s")[0] == 200, f"{r.name} is ready", 60)
+    assert c.us.get("/")[1]["Location"] == "ui/" and c.us.get("/ui")[1]["Location"] == "ui/"
+    c.us.app("INSERT INTO stock SELECT i, 'item ' || i, i * 1.5, '<b>not bold</b> & \"quoted\"' FROM generate_series(1, 200) i")
+    c.eu.app("INSERT INTO orders SELECT i, 'o' FROM generate_series(1, 50) i")
+    c.barrier()
+    until(lambda: not c.status()["problems"], "nothing is wrong", 30)
+    until(lambda: len([1 for x in json.loads(c.ap.get("/status?page=1")[2])["history"]["at"]]) > 2, "some history", 30)
+    text = look(c.us, "normal", "all moves")
+    has(text, c.name, "us → eu", "eu → ap", "✓ running", "public.stock", "No version has lost in us.", "pangea_" + c.name + "_us", "follower")
+    assert "ap → us" not in text, "a follower sends nothing"
+
+    # conflicts: concurrent writes while nobody applies
+    for r in c.leaders:
+        assert r.daemon.stop() == 0
+    for r in c.leaders:
+        r.run("capture", args=["--http", "off"])
+    publish(c.us, "UPDATE stock SET qty = 12345678901234567890.125, note = 'counted in us' WHERE id = 7")
+    publish(c.eu, "UPDATE stock SET qty = 9, note = 'counted in eu' WHERE id = 7")
+    publish(c.us, "UPDATE stock SET item = '<img src=x onerror=alert(1)>' WHERE id = 8")
+    publish(c.eu, "DELETE FROM stock WHERE id = 8")
+    for r in c.leaders:
+        r.kill()
+        r.run()
+        r.listening()
+    c.barrier()
+    c.converged("SELECT * FROM stock ORDER BY id")
+    loser = until(lambda: next((r for r in c if r.value("SELECT count(*) FROM pangea.conflict WHERE image->>'note' = 'counted in us'") > 0), None), "a loser is recorded", 30)
+    until(lambda: not c.status()["problems"] or (False, c.status()["problems"]), "nothing is wrong", 30)
+    text = look(loser, "conflicts", "counted in us", "#conflicts")
+    has(text, "update origin differs", "counted in eu", "12345678901234567890.125", "last write wins", "won: eu", "pangea conflicts resolve")
+
+    # lagging: somebody in eu holds a lock that apply needs
+    holder = c.eu.connect("postgres")
+    holder.autocommit = False
+    holder.cursor().execute("LOCK TABLE stock IN ACCESS EXCLUSIVE MODE")
+    c.us.app("UPDATE stock SET qty = qty + 1 WHERE id < 50")
+    try:
+        until(lambda: (c.eu.origin("us").get("lag_seconds") or 0) > 6 and c.eu.origin("us")["state"] == "waiting" or (False, c.eu.origin("us")), "eu lags behind us", 60)
+        text = look(c.us, "lagging", "‖ waiting")
+        has(text, "us → eu", "attention", "lock")
+    finally:
+        holder.rollback()
+        holder.close()
+    until(lambda: not c.status()["problems"] or (False, c.status()["problems"]), "nothing is wrong", 60)
+
+    # stopped: eu's slot is gone
+    assert c.eu.daemon.stop() == 0
+    c.eu.sql("SELECT pg_drop_replication_slot(%s)", c.eu.slot)
+    c.eu.run()
+    c.eu.listening()
+    until(lambda: c.eu.status("capture").get("error") == "slot_missing" or (False, c.eu.status("capture")), "capture of eu has stopped by name", 30)
+    text = look(c.us, "stopped", "✕ stopped")
+    has(text, "slot_missing", "What needs attention", "pangea init --region eu", "eu: capture: stopped", "nothing leaves eu")
