@@ -1,6 +1,6 @@
 # make            release build, build/pangea        make check    everything that is tested, one sum at the end
 # make deps       Debian packages and Kafka          make check SAN=address,undefined | SAN=thread
-# make demo       three regions on this machine      make soak SECONDS=600 [SEED=1]
+# make demo       three regions on this machine      make soak|storm SECONDS=600 [SEED=1]
 # make simulation random histories of the conflict core, a minute; make simulation-long RUNS=2000000 SEED=1
 # make mutation   deliberate mistakes in it, which the tests must notice
 # make lint       direction of includes, analysers   make fmt      clang-format
@@ -143,6 +143,10 @@ simulation-long: $(TEST)/simulation
 mutation: test
 	@tests/mutation/mutate.py
 
+storm: deps
+	@$(MAKE) --no-print-directory SAN=$(SAN) test
+	@tests/storm.py --build $(TEST) --seconds $(SECONDS) --seed $(SEED) $(if $(KILLS),--kills $(KILLS))
+
 # figures on this machine, each with the servers it needs: bench/README.md
 tpcb latency big: deps
 	@$(MAKE) --no-print-directory build/pangea
@@ -196,4 +200,4 @@ image-check: deps
 clean:
 	rm -rf build
 
-.PHONY: all deps plugin test check soak tpcb latency big demo lint fmt man install deb deb-check image image-check clean
+.PHONY: all deps plugin test check soak storm tpcb latency big demo lint fmt man install deb deb-check image image-check clean

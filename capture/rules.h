@@ -1,5 +1,5 @@
 /* rules: the region's log says which rules of conflict hold for what follows in it (MARKER "rules"), so that regions that learn of a change
- * at different moments still settle every conflict alike (DESIGN 7; ADR 0014).
+ * at different moments still settle every conflict alike (DESIGN 7; ADR 0015).
  *
  *     MARKER  what = "rules"
  *             text = {"generation": 3, "from_hlc": 1790000000000000, "rules": {..rulebook_json..}}
