@@ -214,6 +214,7 @@ static void fold_put(struct folder *f, const struct change *c, bool insert, cons
         }
         if (insert)
                 n->before = NULL;
+        n->old = NULL;
         n->row = merge_unsent(f, c->rel->ncols, n->row, row);
         n->key = n->row;
         n->fresh |= insert;

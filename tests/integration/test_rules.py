@@ -618,3 +618,41 @@ def partitions(c):
     c.converged("SELECT * FROM pt ORDER BY 1, 2")
     c.expect("SELECT id, part, n FROM pt ORDER BY 1, 2", [(1, 2, 111), (3, 1, 105)])
     nothing_kept(c)
+
+
+PLAIN = "CREATE TABLE public.gt (id int PRIMARY KEY, v int, note text)"
+
+
+@test(tables=PLAIN, topology={"group": ALONE}, regions=("us", "eu", "ap"), limit=180)
+def learned_at_different_moments(c):
+    """a rule that one region has and the others do not know yet: the highest generation in a set settles it, wherever and whenever the set meets"""
+    for i, order in enumerate((("us", "eu", "ap"), ("ap", "us", "eu"), ("eu", "ap", "us"))):
+        k = i + 1
+        c.us.app("INSERT INTO gt VALUES (%s, 1, 'old')", k)
+        c.barrier()
+        c.converged("SELECT * FROM gt ORDER BY id")
+        for r in c:
+            r.kill()
+        for region, v in (("us", 9), ("eu", 5), ("ap", 7)):
+            c.regions[region].app("UPDATE gt SET v = %s, note = %s WHERE id = %s", v, region, k)
+        plain = c.topology.get("conflicts")
+        for name in order:  # only us has the new rule, and says so before it publishes its write
+            if name == "us":
+                c.topology["conflicts"] = {"tables": {"public.gt": {"resolver": "greatest" if i % 2 == 0 else "least", "by": "v"}}}
+            elif plain is None:
+                c.topology.pop("conflicts", None)
+            else:
+                c.topology["conflicts"] = plain
+            c.write_topology()
+            c.regions[name].run()
+            until(lambda name=name: c.regions[name].status("capture").get("state") == "running", f"{name} runs", 20)
+            published(c.regions[name])
+        c.barrier()
+        c.converged("SELECT * FROM gt ORDER BY id")
+        # the first time eu's was last write wins when it was written, and gave way to ap's; then all are under rules with siblings
+        c.expect("SELECT v, note FROM gt WHERE id = %d" % k, [(5, "eu") if i == 1 else (9, "us")])
+        c.topology["conflicts"] = {"tables": {"public.gt": {"resolver": "greatest" if i % 2 == 0 else "least", "by": "v"}}}
+        c.write_topology()
+        for r in c:
+            r.kill()
+            r.run()

@@ -6,7 +6,7 @@
  *     t!         truncate                      net effects: t{..} per table, " / " between segments
  *
  * Of a net effect: - ends deleted, + a whole row, = an update; i began as an insert, d was deleted on the way, <.. the key of a row that
- * moves, o the whole old row is known, @n its last transaction. */
+ * moves, o the whole old row is known, (..) the row before the first change of it, @n its last transaction. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -21,9 +21,9 @@
 #include "base/buf.h"
 
 /* t an ordinary table, f with a full identity, k without a key, l t's layout after a column was dropped, p and q leaves of one table, x a
- * table that is not applied here, c with a key of two columns in another order than its columns */
-static const char names[] = "tfklpqxc";
-enum { T, F, K, L, P, Q, X, C, RELS };
+ * table that is not applied here, c with a key of two columns in another order than its columns, g and h leaves with a full identity */
+static const char names[] = "tfklpqxcgh";
+enum { T, F, K, L, P, Q, X, C, G, H, RELS };
 
 static const struct column cols[] = {
         {"id", "pg_catalog.int4", true}, {"a", "pg_catalog.text", false}, {"b", "pg_catalog.text", false}};
@@ -40,10 +40,12 @@ static const struct relation rels[RELS] = {
         [Q] = {ORDINARY, .ncols = 3, .name = "p", .leaf_schema = "public", .leaf_name = "p2"},
         [X] = {ORDINARY, .ncols = 3, .name = "x"},
         [C] = {.schema = "public", .name = "c", .ncols = 3, .cols = two, .nkeys = 2, .keys = third_first},
+        [G] = {ORDINARY, .ncols = 3, .name = "g", .leaf_schema = "public", .leaf_name = "g1", .full = true},
+        [H] = {ORDINARY, .ncols = 3, .name = "g", .leaf_schema = "public", .leaf_name = "g2", .full = true},
 };
 
 static struct target targets[RELS];
-static const unsigned target_of[RELS] = {[T] = T, [F] = F, [K] = K, [L] = T, [P] = P, [Q] = P, [X] = X, [C] = C};
+static const unsigned target_of[RELS] = {[T] = T, [F] = F, [K] = K, [L] = T, [P] = P, [Q] = P, [X] = X, [C] = C, [G] = G, [H] = G};
 
 struct mapped {
         const struct relation *rels;
@@ -125,6 +127,11 @@ static void put_net(struct buf *b, const struct relation *rel, const struct net 
         if (!n->del && n->key != n->row) {
                 buf_put_str(b, "<");
                 put_row(b, rel, n->key);
+        }
+        if (!n->del && n->before) {
+                buf_put_str(b, "(");
+                put_row(b, rel, n->before);
+                buf_put_str(b, ")");
         }
         buf_printf(b, "%s%s%s@%u", n->is_insert ? "i" : "", n->had_del && !n->del ? "d" : "", n->old ? "o" : "", n->tx);
         assert_int_equal(n->klen > 0, rel->nkeys > 0);
@@ -211,7 +218,7 @@ static void one_key(void **state)
                 {"also when it deletes", "t+1,x,y | t-1,_,_", "t{-1,x,yi@1}"},
                 {"old rows of a full identity are kept for the delete", "f-1,x,y", "f{-1,x,yo@0}"},
                 {"not when it was written again", "f-1,x,y f+1,z,z f-1,z,z", "f{-1,z,zo@0}"},
-                {"an old row with the same key is no key change", "f=1,z,y<1,x,y", "f{=1,z,y@0}"},
+                {"an old row with the same key is no key change", "f=1,z,y<1,x,y", "f{=1,z,y(1,x,y)@0}"},
                 {"keys are equal when PostgreSQL calls them so, not by their place", "t+10,x,y t+1,0,y", "t{+10,x,yi@0 +1,0,yi@0}"},
                 {"a key of two columns", "c+x,u,1 c+y,u,1 c=x,v,1", "c{+x,v,1i@0 +y,u,1i@0}"},
                 {"whose values do not run together", "c+12,u,3 c+1,u,23", "c{+12,u,3i@0 +1,u,23i@0}"},
@@ -234,6 +241,27 @@ static void several_tables(void **state)
                 {"leaves of one table are one table", "p+1,x,y q+2,x,y p+3,x,y q-2,_,_", "p{+1,x,yi@0 -2,x,yi@0 +3,x,yi@0}"},
                 {"also in a table that a row has left", "q-1,_,_ p+1,x,y", "q{+1,x,yd@0}"},
                 {"a leaf's truncate is the leaf's", "p+1,x,y q! q+2,x,y", "p{+1,x,yi@0} q! / p{+2,x,yi@0}"},
+        };
+        EXPECT(t);
+}
+
+/* What rules with siblings need: the row before the group, and moves between partitions told from deletes. */
+static void rows_before(void **state)
+{
+        (void)state;
+        static const struct fold_case t[] = {
+                {"the first old row is that of the group", "f=1,y,b<1,x,a | f=1,z,b<1,y,b", "f{=1,z,b(1,x,a)@1}"},
+                {"an inserted row has none", "f+1,x,a f=1,y,b<1,x,a", "f{+1,y,bi@0}"},
+                {"nor has one that was inserted anew", "f=1,y,b<1,x,a f-1,y,b f+1,z,c f=1,u,u<1,z,c", "f{+1,u,ud@0}"},
+                {"without a full identity nobody knows", "t=1,x,y", "t{=1,x,y@0}"},
+                {"a row that moves to another partition is an update", "g-1,x,a h+1,y,a", "g{=1,y,a(1,x,a)@0}"},
+                {"also when it was changed before, and after", "g=1,y,b<1,x,a | g-1,y,b h+1,z,b h=1,z,c<1,z,b",
+                 "g{=1,z,c(1,x,a)@1}"},
+                {"there and back", "g-1,x,a h+1,y,a | h-1,y,a g+1,z,a", "g{=1,z,a(1,x,a)@1}"},
+                {"a row inserted and moved is an insert", "g+1,x,a g-1,x,a h+1,x,b", "g{+1,x,bi@0}"},
+                {"the same partition: deleted and inserted", "g-1,x,a g+1,y,a", "g{+1,y,ad@0}"},
+                {"another transaction: deleted and inserted", "g-1,x,a | h+1,y,a", "g{+1,y,ad@1}"},
+                {"a delete before the move is not forgotten", "g-1,x,a g+1,y,a g-1,y,a h+1,z,a", "g{+1,z,ad@0}"},
         };
         EXPECT(t);
 }
@@ -477,6 +505,7 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(one_key),
                 cmocka_unit_test(several_tables),
+                cmocka_unit_test(rows_before),
                 cmocka_unit_test(key_changes),
                 cmocka_unit_test(keys_out_of_line),
                 cmocka_unit_test(where_order_matters),
