@@ -169,7 +169,7 @@ static void one_group_goes_on(void **state)
         const struct cell first[2] = {{"1", 1}, {"a", 1}}, then[2] = {{"1", 1}, {"b", 1}};
         const struct dot d = dot(&s, "us", 10);
         struct version was = {.dot = d, .row = first, .rule = &rule};
-        struct incoming in = {.v = {.dot = d, .row = then, .old = first, .rule = &rule}};
+        struct incoming in = {.v = {.dot = d, .row = then, .old = first, .rule = &rule}, .again = true};
         was.seen.at[d.region.i].v = in.v.seen.at[d.region.i].v = 10;
         struct arena arena;
         struct err e;
@@ -185,7 +185,7 @@ static void one_group_goes_on(void **state)
         assert_int_equal(m.act, MERGE_KEEP); /* the same again */
         struct key_state truncated = {.row = NULL};
         truncated.tombs.at[d.region.i].v = 10;
-        in = (struct incoming){.v = was, .had_del = true, .fresh = true, .is_insert = true};
+        in = (struct incoming){.v = was, .had_del = true, .fresh = true, .is_insert = true, .again = true};
         assert_int_equal(merge_remote(&rule, &truncated, &in, &s, &arena, &m, &e), ST_OK);
         assert_int_equal(m.act, MERGE_PUT); /* TRUNCATE, insert, delete, insert */
         in.v.row = NULL;
