@@ -135,29 +135,6 @@ static bool same_key(const struct value *a, const struct value *b)
         return a && b && a[C_K].len == b[C_K].len && memcmp(a[C_K].data, b[C_K].data, a[C_K].len) == 0;
 }
 
-/* The row before the first update of this life of the row: walks back from change i, which wrote it. */
-static const struct value *first_old(const struct group *g, uint32_t i)
-{
-        const struct change *c = &g->changes[i];
-        const struct value *key = c->row, *old = NULL;
-        for (uint32_t k = i + 1; k > 0; k--) {
-                const struct change *x = &g->changes[k - 1];
-                if (x->rel != c->rel)
-                        continue;
-                if (x->op == CHANGE_TRUNCATE)
-                        return old;
-                bool moved = x->op == CHANGE_UPDATE && !same_key(x->row, x->old);
-                if (same_key(x->row, key)) {
-                        if (x->op == CHANGE_INSERT || moved)
-                                return NULL;
-                        old = x->old;
-                } else if (same_key(x->old, key)) {
-                        return old; /* deleted, or moved away, before */
-                }
-        }
-        return old;
-}
-
 struct incoming_net net_in(struct world *w, const struct rec *rec, region_id origin, const struct net *n, unsigned table)
 {
         struct incoming_net in = {.net = n, .rec = rec, .dot = {.region = origin, .hlc = rec->hlc}, .seen = *rec->g.txs[n->tx].vec};
@@ -169,7 +146,7 @@ struct incoming_net net_in(struct world *w, const struct rec *rec, region_id ori
                         continue;
                 bool moved = c->op == CHANGE_UPDATE && !same_key(c->row, c->old);
                 in.vid = rec->vids[i - 1] + (unsigned)(!n->del && moved);
-                in.old = n->del ? cells(w, n->old) : cells(w, first_old(&rec->g, i - 1));
+                in.old = n->del ? cells(w, n->old) : cells(w, n->before);
                 break;
         }
         in.img = n->del ? NULL : cells(w, n->row);
@@ -333,7 +310,8 @@ static enum done truncate(struct world *w, struct region *r, struct apply_tx *tx
 
 /* ---- a group --------------------------------------------------------------------------------------------------------------------------- */
 
-static enum done segment_apply(struct world *w, struct region *r, struct apply_tx *tx, const struct segment *seg, bool slow)
+static enum done segment_apply(struct world *w, struct region *r, struct apply_tx *tx, const struct segment *seg, bool again,
+                               bool slow)
 {
         for (uint32_t t = 0; t < seg->ntables; t++) {
                 unsigned table = table_index(w, &seg->tables[t]);
@@ -343,7 +321,7 @@ static enum done segment_apply(struct world *w, struct region *r, struct apply_t
                                 return BLOCK;
                 }
         }
-        if (sets_segment(w, r, tx, seg, slow) == BLOCK)
+        if (sets_segment(w, r, tx, seg, again, slow) == BLOCK)
                 return BLOCK;
         return seg->truncate ? truncate(w, r, tx, seg) : DONE;
 }
@@ -378,8 +356,9 @@ bool apply_exec(struct world *w, struct region *r, unsigned o, bool slow)
         int newest = r->newest;
         r->newest = rec->gen > r->newest ? rec->gen : r->newest;
         enum done d = DONE;
-        for (const struct segment *seg = fold_rec(w, rec); seg && d == DONE; seg = seg->next)
-                d = segment_apply(w, r, &a->tx, seg, slow);
+        bool again = false;
+        for (const struct segment *seg = fold_rec(w, rec); seg && d == DONE; seg = seg->next, again = true)
+                d = segment_apply(w, r, &a->tx, seg, again, slow);
         if (d == BLOCK) {
                 r->newest = newest;
                 tx_undo(r, &a->tx);

@@ -180,12 +180,14 @@ static enum done repair(struct world *w, struct region *r, struct apply_tx *tx, 
                         bool registers)
 {
         region_id me = {(uint8_t)id_of(w, r)};
-        for (const struct segment *seg = fold_rec(w, rec); seg; seg = seg->next) {
+        bool again = false;
+        for (const struct segment *seg = fold_rec(w, rec); seg; seg = seg->next, again = true) {
                 for (uint32_t t = 0; t < seg->ntables; t++)
                         for (uint32_t n = 0; n < seg->tables[t].n; n++) {
                                 unsigned table = table_index(w, &seg->tables[t]);
                                 struct incoming_net in = net_in(w, rec, me, seg->tables[t].nets[n], table);
                                 bool lww = w->set.rules->lww[table];
+                                in.again = again;
                                 if (lww && registers && repair_lww(w, r, tx, &in) == BLOCK)
                                         return BLOCK;
                                 if (!lww && sets && sets_own(w, r, tx, &in, taken) == BLOCK)

@@ -222,7 +222,8 @@ static void merges(struct at_key *k, bool own)
         struct err e = {.code = ST_OK};
         const struct incoming_net *n = k->in;
         const struct rule *rule = newest(k->w, k->r, n->key);
-        struct incoming in = {.had_del = n->net->had_del, .fresh = n->net->fresh, .is_insert = n->net->is_insert};
+        struct incoming in = {
+                .had_del = n->net->had_del, .fresh = n->net->fresh, .is_insert = n->net->is_insert, .again = n->again};
         in.v = (struct version){.dot = n->dot, .seen = n->seen, .row = n->img, .old = n->img ? n->old : NULL};
         in.v.rule = rule_of_dot(k->w, k->r, n->key, n->dot);
         bool local = own && k->local && k->row_dot.hlc.v == n->dot.hlc.v;
@@ -273,7 +274,7 @@ static enum done apply_keys(struct world *w, struct region *r, struct apply_tx *
         return DONE;
 }
 
-enum done sets_segment(struct world *w, struct region *r, struct apply_tx *tx, const struct segment *seg, bool slow)
+enum done sets_segment(struct world *w, struct region *r, struct apply_tx *tx, const struct segment *seg, bool again, bool slow)
 {
         struct at_key *keys = ARENA_ARRAY(w->scratch, struct at_key, KEYS);
         unsigned n = 0;
@@ -283,6 +284,7 @@ enum done sets_segment(struct world *w, struct region *r, struct apply_tx *tx, c
                         struct incoming_net *in = ARENA_NEW(w->scratch, struct incoming_net);
                         bool did = false;
                         *in = net_in(w, tx->rec, tx->origin, seg->tables[t].nets[i], table);
+                        in->again = again;
                         struct at_key k = {.w = w, .r = r, .tx = tx, .in = in};
                         if (!slow && fast(&k, &did) == BLOCK)
                                 return BLOCK;

@@ -389,6 +389,7 @@ struct incoming_net {
         struct dot dot;
         struct vector seen;
         image img, old;
+        bool again; /* behind another segment of its group */
 };
 struct segment *fold_rec(struct world *w, const struct rec *rec);
 struct incoming_net net_in(struct world *w, const struct rec *rec, region_id origin, const struct net *n, unsigned table);
@@ -418,7 +419,7 @@ struct own_version own_version_of(const struct world *w, const struct region *r,
 bool stability_turn_of(struct world *w, struct region *r);
 
 /* sets.c */
-enum done sets_segment(struct world *w, struct region *r, struct apply_tx *tx, const struct segment *seg, bool slow);
+enum done sets_segment(struct world *w, struct region *r, struct apply_tx *tx, const struct segment *seg, bool again, bool slow);
 enum done sets_truncate(struct world *w, struct region *r, struct apply_tx *tx, const struct change *c, unsigned table);
 enum done sets_own(struct world *w, struct region *r, struct apply_tx *tx, const struct incoming_net *in, const bool *taken);
 void sets_own_truncate(struct world *w, struct apply_tx *tx, const struct incoming_net *in);
