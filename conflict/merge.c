@@ -341,21 +341,6 @@ enum status merge_remote(const struct rule *rule, const struct key_state *stands
 }
 
 /* ---- the own log ---------------------------------------------------------------------------------------------------------------------------------- */
-/* It was here before, and is out: another region's version has seen it (nothing of that kind is merged before the own log is processed so far),
- * or all that stands is concurrent with it and it is not among them. */
-static bool out_for_good(const struct work *w)
-{
-        bool unseen = true;
-        for (size_t i = 0; i < w->n; i++) {
-                const struct version *v = &w->v[i];
-                bool covers = knows(v) && seen_covers(&v->seen, w->in->v.dot);
-                if (covers && v->dot.region.i != w->in->v.dot.region.i)
-                        return true;
-                unseen = unseen && knows(v) && !covers;
-        }
-        return unseen;
-}
-
 static enum status own_killed(struct work *w, struct dot killer, bool local)
 {
         const struct version *me = find(w, w->in->v.dot);
@@ -388,7 +373,7 @@ enum status merge_own(const struct rule *rule, const struct key_state *stands, c
         if (v->row && killed(&w, v, &killer)) {
                 st = own_killed(&w, killer, local);
                 note(&w);
-        } else if (v->row && w.row && !noted && !out_for_good(&w)) {
+        } else if (v->row && w.row && !noted) {
                 columns_note(&w.dots, w.in, regs, arena);
         }
         if (st == ST_OK)

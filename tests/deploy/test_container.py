@@ -3,6 +3,7 @@
 everywhere; the compose file against the specification's schema and against its own topology."""
 import copy
 import json
+import os
 import re
 import subprocess
 import sys

@@ -730,7 +730,7 @@ static void one_world(struct arena *arena, const struct rule_case *c, unsigned s
                 .name = arena_printf(arena, "%s, SEED=%u", c->name, seed), .arena = arena, .regs = world_regions(), .rand = seed};
         const struct rule *rule = bound(arena, c, &w.regs, 1);
         w.regions = (uint8_t)(2 + pick(&w, 3));
-        w.forgets = (enum forgets)(pick(&w, 6) % 4 % 3);
+        w.forgets = (enum forgets)(pick(&w, 4) % 3);
         for (int i = 0; i < w.regions; i++)
                 w.r[i].rule = rule;
         run(&w, 3 + pick(&w, MAX_MESSAGES - 3));

@@ -240,6 +240,88 @@ static void row_rules(void **state)
         }
 }
 
+/* ---- text_merge: what two versions make of one old text, or of two ----------------------------------------------------------------------- */
+static void texts(void **state)
+{
+        struct bench *b = *state;
+        static const struct {
+                const char *why;
+                const char *eu_old, *eu, *us_old, *us; /* old "": inserted */
+                const char *want;
+        } t[] = {
+                {"different words", "a b c", "X b c", "a b c", "a b Y", "X b Y"},
+                {"the same word: the later", "a b c", "X b c", "a b c", "Y b c", "Y b c"},
+                {"made from different texts: the later, though they would merge", "a b c", "X b c", "a b", "a b Y", "a b Y"},
+                {"one was inserted: the later", "", "X b c", "a b c", "a b Y", "a b Y"},
+                {"unchanged by the later", "a b c", "X b c", "a b c", "a b c", "X b c"},
+                {"set to NULL by the earlier alone", "a b c", NULL, "a b c", "a b c", NULL},
+                {"set to NULL, and changed: the later", "a b c", NULL, "a b c", "a b Y", "a b Y"},
+                {"from NULL, alike", NULL, "n", NULL, "n", "n"},
+        };
+        static const struct column_spec words = {"a", COLUMN_TEXT_MERGE_WORDS};
+        for (size_t i = 0; i < sizeof t / sizeof *t; i++)
+                for (int merge = 0; merge < 2; merge++) {
+                        struct rule_spec spec = {
+                                .row = merge ? RULE_COLUMN_MERGE : RULE_LAST_WRITE_WINS, .ncolumns = 1, .columns = &words};
+                        const struct rule *rule = bind_rule(&b->arena, &spec, &b->regs);
+                        struct incoming eu = {
+                                .v = version_of(b, &(struct short_version){"eu:5", "", "1", "1", t[i].eu, NULL}, rule)};
+                        struct incoming us = {
+                                .v = version_of(b, &(struct short_version){"us:6", "", "1", "1", t[i].us, NULL}, rule)};
+                        eu.fresh = t[i].eu_old && !*t[i].eu_old;
+                        eu.v.old = eu.fresh ? NULL : row_of(b, "1", "1", t[i].eu_old);
+                        us.v.old = row_of(b, "1", "1", t[i].us_old);
+                        struct merge m;
+                        struct err e;
+                        assert_int_equal(merge_remote(rule, &(struct key_state){.row = NULL}, &eu, &b->regs, &b->arena, &m, &e),
+                                         ST_OK);
+                        struct key_state one = m.after;
+                        assert_int_equal(merge_remote(rule, &one, &us, &b->regs, &b->arena, &m, &e), ST_OK);
+                        if (!cell_equal(m.after.row[C_A], cell(t[i].want)))
+                                fail_msg("%s%s: %s", t[i].why, merge ? ", under column_merge" : "",
+                                         cell_str(&b->arena, m.after.row[C_A]));
+                }
+}
+
+/* ---- a dot that was forgotten too early ---------------------------------------------------------------------------------------------------- */
+static const struct cell *set_row(struct bench *b, const char *s, const char *d)
+{
+        struct cell *row = ARENA_ARRAY(&b->arena, struct cell, NCOLS);
+        row[C_ID] = cell("1"), row[C_S] = cell(s), row[C_D] = cell(d);
+        return row;
+}
+
+/* eu:5 added e and set k to 1; both are stable, and their dots gone. us:12, which had not seen it, still stands beside it: the row goes on from
+ * what stands, not from the versions. */
+static void forgotten_dots_take_nothing_away(void **state)
+{
+        struct bench *b = *state;
+        static const struct column_spec columns[] = {{"s", COLUMN_UNION}, {"d", COLUMN_JSON_MERGE}};
+        const struct rule *rule = bind_rule(&b->arena, &(struct rule_spec){.ncolumns = 2, .columns = columns}, &b->regs);
+        struct version v[2] = {{.dot = dot_of(b, "eu:5"),
+                                .rule = rule,
+                                .row = set_row(b, "{a,e}", "{\"k\": 1}"),
+                                .old = set_row(b, "{a}", "{\"k\": 0}")},
+                               {.dot = dot_of(b, "us:12"),
+                                .rule = rule,
+                                .row = set_row(b, "{a}", "{\"k\": 0, \"u\": 6}"),
+                                .old = set_row(b, "{a}", "{\"k\": 0}")}};
+        v[0].seen = vector_of(b, "", v[0].dot), v[1].seen = vector_of(b, "", v[1].dot);
+        struct column_dot dots[] = {{.col = C_D, .element = cell("\"u\": 6"), .dot = v[1].dot}};
+        struct key_state stands = {
+                .row = set_row(b, "{a,e}", "{\"k\": 1, \"u\": 6}"), .nsibs = 2, .sibs = v, .ndots = 1, .dots = dots};
+        struct incoming in = {.v = {.dot = dot_of(b, "ap:9"),
+                                    .rule = rule,
+                                    .row = set_row(b, "{a,e,f}", "{\"k\": 1, \"z\": 2}"),
+                                    .old = v[0].row}};
+        in.v.seen = vector_of(b, "eu:5", in.v.dot);
+        struct merge m;
+        struct err e;
+        assert_int_equal(merge_remote(rule, &stands, &in, &b->regs, &b->arena, &m, &e), ST_OK);
+        assert_string_equal(cell_str(&b->arena, m.after.row[C_S]), "{a,e,f}");
+        assert_string_equal(cell_str(&b->arena, m.after.row[C_D]), "{\"k\": 1, \"u\": 6, \"z\": 2}");
+}
+
 /* ---- deletes: {eu:5, us:9} under greatest, row eu:5; what comes ------------------------------------------------------------------------ */
 static void deletes_and_tombstones(void **state)
 {
@@ -523,14 +605,9 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
         const struct CMUnitTest tests[] = {
-                T(row_rules),
-                T(deletes_and_tombstones),
-                T(absent_keys),
-                T(own_log),
-                T(the_highest_generation_settles),
-                T(resolvers),
-                T(refusals),
-                T(unique_rows),
+                T(row_rules),   T(texts),       T(forgotten_dots_take_nothing_away), T(deletes_and_tombstones),
+                T(absent_keys), T(own_log),     T(the_highest_generation_settles),   T(resolvers),
+                T(refusals),    T(unique_rows),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
