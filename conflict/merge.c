@@ -170,24 +170,19 @@ static enum status settle_rest(struct work *w)
 }
 
 /* ---- what came ------------------------------------------------------------------------------------------------------------------------------- */
-/* It came twice, or somebody who had seen it was here before it. Not what the same group does to the key after that (in another chunk, or
- * behind its own TRUNCATE): it bears the same dot, and goes on from there. */
+/* It came twice, or somebody who had seen it was here before it. Not what the same group does to the key once more: that goes on from there. */
 static bool known_already(const struct work *w)
 {
-        const struct version *in = &w->in->v;
-        struct dot d = in->dot;
+        struct dot d = w->in->v.dot;
         if (w->in->again)
                 return false;
-        bool deletes = w->in->had_del || !in->row, tomb = w->stands->tombs.at[d.region.i].v >= d.hlc.v;
-        for (size_t i = 0; i < w->n; i++) {
-                if (same_dot(w->v[i].dot, d))
-                        return in->row && (!deletes || tomb) && rows_equal(w->v[i].row, in->row, in->rule->ncols);
-                if (seen_covers(&w->v[i].seen, d))
+        bool deletes = w->in->had_del || !w->in->v.row;
+        if (deletes && w->stands->tombs.at[d.region.i].v >= d.hlc.v)
+                return true;
+        for (size_t i = 0; i < w->n; i++)
+                if (same_dot(w->v[i].dot, d) || seen_covers(&w->v[i].seen, d))
                         return true;
-        }
-        if (deletes)
-                return tomb && !in->row;
-        return dots_noted(&w->dots, in->rule, d);
+        return !deletes && dots_noted(&w->dots, w->in->v.rule, d);
 }
 
 /* A version written here just before the delete that kills it was applied, and not looked at since. */
