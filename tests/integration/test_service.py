@@ -2,6 +2,7 @@
 import os
 import re
 import subprocess
+import urllib.request
 
 from harness.case import test
 from harness.wait import until
@@ -58,11 +59,17 @@ def forbidden(trace):
 def does_nothing_that_the_unit_forbids(c):
     """a system call, a kind of socket, a written file or executable memory that the hardened unit refuses would be the end of the daemon"""
     file = os.path.join(c.folder, "us.strace")
+    http = f"127.0.0.1:{c.servers.free_port()}"
+    c.topology["regions"]["us"]["http"] = {"listen": http}
+    c.write_topology()
     c.us.run(under=["strace", "-D", "-f", "-q", "-o", file])
     c.eu.run()
     c.us.app("INSERT INTO t SELECT i, repeat('x', 5000) FROM generate_series(1, 200) i")
     c.eu.app("INSERT INTO t VALUES (0, 'from eu')")
     c.barrier()
+    for path in ("healthz", "metrics", "status", "conflicts"):
+        with urllib.request.urlopen(f"http://{http}/{path}", timeout=20) as answer:
+            assert answer.status == 200 and answer.read(), path
     c.us.daemon.signal(1)
     c.us.daemon.wait_log("topology.reloaded")
     c.eu.app("UPDATE t SET v = 'again' WHERE id = 0")
