@@ -58,6 +58,8 @@ def forbidden(trace):
 @test(tables=T, run=False, limit=90)
 def does_nothing_that_the_unit_forbids(c):
     """a system call, a kind of socket, a written file or executable memory that the hardened unit refuses would be the end of the daemon"""
+    if "/test-" in c.pangea:
+        return  # a sanitizer does things of its own (ptrace, personality): the plain build is the one that tells
     file = os.path.join(c.folder, "us.strace")
     http = f"127.0.0.1:{c.servers.free_port()}"
     c.topology["regions"]["us"]["http"] = {"listen": http}
