@@ -35,7 +35,7 @@ void progress_line(const char *what, size_t done, size_t total, int64_t seconds,
                 bar[0] = '[';
                 memset(bar + 1, '#', full);
                 memset(bar + 1 + full, '.', BAR_CELLS - full);
-                strcpy(bar + 1 + BAR_CELLS, "]");
+                bar[1 + BAR_CELLS] = ']'; /* the rest is zero */
                 snprintf(count, sizeof count, " %zu/%zu,", done, total);
         }
         snprintf(out, size, "%s: %s%s%s%lld s", what, total ? bar : "", count, total ? " " : "", (long long)seconds);
