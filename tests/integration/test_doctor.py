@@ -193,3 +193,24 @@ def servers_away(c):
     c.us.sql("SELECT pg_drop_replication_slot(%s)", c.us.slot)
     value = doctor(c, "--region", "us", check=3)
     assert found(value) == [("slot", c.us.slot, "us")], value
+
+
+RULES = {"conflicts": {"tables": {"public.stock": {"columns": {"n": "delta"}}, "public.names": {"columns": {"v": "delta"}}}}}
+
+
+@test(tables="CREATE TABLE public.stock (id int PRIMARY KEY, n int NOT NULL); CREATE TABLE public.names (id int PRIMARY KEY, v int NOT NULL)",
+      topology=RULES, run=False)
+def identity_and_type_against_the_rule(c):
+    """a rule that adds up needs whole old rows and numbers: both are held against the table, and mended by what is said"""
+    doctor(c, check=0)
+    c.us.sql("ALTER TABLE public.stock REPLICA IDENTITY DEFAULT")
+    for r in c:
+        r.sql("ALTER TABLE public.names ALTER v TYPE text")
+    value = doctor(c, check=3)
+    assert found(value) == [("identity", "public.names", "eu,us"), ("identity", "public.stock", "us")], found(value)
+    what = {f["object"]: f for f in value["findings"]}
+    assert "rule" in what["public.names"]["what"] and "REPLICA IDENTITY FULL" in what["public.stock"]["todo"], what
+    for r in c:
+        r.sql("ALTER TABLE public.names ALTER v TYPE int USING 0")
+    c.command(*shlex.split(command_of(what["public.stock"]))[1:])
+    doctor(c, check=0)
