@@ -148,10 +148,11 @@ storm: deps
 	@tests/storm.py --build $(TEST) --seconds $(SECONDS) --seed $(SEED) $(if $(KILLS),--kills $(KILLS))
 
 # figures on this machine, each with the servers it needs: bench/README.md
-tpcb latency big: deps
+tpcb latency big conflicts: deps
 	@$(MAKE) --no-print-directory build/pangea
 	@bench/$@.py $(if $(ROWS),--rows $(ROWS)) $(if $(RATE),--rate $(RATE)) $(if $(filter tpcb latency,$@),--seconds $(BENCH_SECONDS)) \
-	  $(if $(CLIENTS),--clients $(CLIENTS)) $(if $(SCALE),--scale $(SCALE))
+	  $(if $(CLIENTS),--clients $(CLIENTS)) $(if $(SCALE),--scale $(SCALE)) $(if $(DELTA),--delta 1) $(if $(DAEMON_KILLS),--kills $(DAEMON_KILLS)) \
+	  $(if $(RULE),--rule $(RULE))
 
 demo: deps
 	@$(MAKE) --no-print-directory build/pangea
@@ -200,4 +201,4 @@ image-check: deps
 clean:
 	rm -rf build
 
-.PHONY: all deps plugin test check soak storm tpcb latency big demo lint fmt man install deb deb-check image image-check clean
+.PHONY: all deps plugin test check soak storm tpcb latency big conflicts demo lint fmt man install deb deb-check image image-check clean

@@ -1,0 +1,70 @@
+#!/usr/bin/python3
+"""make conflicts [ROWS=] [RULE=greatest]: what conflicts cost apply. Two regions hold the same rows; both update a share of them while nobody applies (so that
+these are concurrent), us all the others; then the apply agent of eu drains us's log. Prints rows a second at 0, 1, 10 and 50 % conflicts, interleaved,
+the median of the blocks, and the ratio to 0 %. The tables are compared after each run: a wrong result voids the figure."""
+import os
+import statistics
+import time
+
+from common import Cluster, case, main
+
+SHARES = (0, 1, 10, 50)
+T = "CREATE TABLE public.t (id int PRIMARY KEY, v int NOT NULL, pad text NOT NULL)"
+RULES = {"greatest": {"resolver": "greatest", "by": "v"}, "delta": {"columns": {"v": "delta"}}, "column_merge": {"resolver": "column_merge"}}
+
+
+def drain(c, rows, share):
+    """Both regions write apart; then eu applies. Rows a second."""
+    us, eu = c.us, c.eu
+    for r in c:
+        r.kill()
+        r.run("capture")
+    step = 100 // share if share else rows + 1
+    if share:
+        eu.sql(f"UPDATE t SET v = v + 1 WHERE id % {step} = 0")
+    us.sql("DO $$ BEGIN FOR i IN 0.." + str(rows // 100 - 1) + " LOOP UPDATE public.t SET v = v + 2 WHERE id >= i * 100 AND id < i * 100 + 100; COMMIT; END LOOP; END $$")
+    for r in c:
+        at = r.value("SELECT pg_current_wal_insert_lsn()")
+        while not r.value("SELECT confirmed_flush_lsn >= %s FROM pg_replication_slots WHERE slot_name = %s", at, r.slot):
+            time.sleep(0.05)
+    last = us.status("capture")["hlc"]
+    begin = time.monotonic()
+    eu.run("apply")
+    while eu.origin("us").get("hlc", 0) < last:
+        assert time.monotonic() - begin < 600, eu.origin("us")
+        time.sleep(0.02)
+    seconds = time.monotonic() - begin
+    us.run("apply")
+    c.barrier(120)
+    c.converged("SELECT * FROM t ORDER BY id", 120)
+    return rows / seconds
+
+
+def run(servers, args):
+    topology = {"conflicts": {"tables": {"public.t": RULES[args.rule]}}} if args.rule in RULES else {}
+    c = Cluster(servers, "conflicts", os.path.join(servers.folder, "conflicts"), args.build, regions=("us", "eu"), own_postgres="each", own_kafka="each",
+                topology=topology)
+    try:
+        c.tables(T + f"; INSERT INTO t SELECT i, 0, repeat('p', 60) FROM generate_series(0, {args.rows - 1}) i")
+        case.prepare(c, {"tables": "", "run": False})
+        for r in c:
+            r.sql("VACUUM ANALYZE t")
+        c.run()
+        c.barrier(60)
+        got = {s: [] for s in SHARES}
+        for block in range(args.blocks):
+            for s in SHARES if block % 2 == 0 else reversed(SHARES):
+                got[s].append(drain(c, args.rows, s))
+                print(f"block {block + 1}: {s:2} % conflicts: {got[s][-1]:9.0f} rows/s", flush=True)
+        base = statistics.median(got[0])
+        for s in SHARES:
+            m = statistics.median(got[s])
+            print(f"{args.rule}: {s:2} % conflicts: median {m:9.0f} rows/s, {m / base:.2f} of that at 0 % (from {min(got[s]):.0f} to {max(got[s]):.0f})")
+        print(f"recorded: {c.us.value('SELECT count(*) FROM pangea.conflict')} in us, {c.eu.value('SELECT count(*) FROM pangea.conflict')} in eu")
+        return 0
+    finally:
+        c.close()
+
+
+if __name__ == "__main__":
+    main(__doc__, run, {"rows": (int, 100000, "of the table"), "blocks": (int, 3, "runs of each share"), "rule": (str, "last_write_wins", "or greatest, delta, column_merge")})
