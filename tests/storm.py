@@ -17,7 +17,7 @@ sys.dont_write_bytecode = True
 from harness import case  # noqa: E402
 from harness.cluster import Cluster  # noqa: E402
 from harness.servers import ROOT, Servers  # noqa: E402
-from harness.storm import SQL, TOPOLOGY, Storm  # noqa: E402
+from harness.storm import SQL, TABLES, TOPOLOGY, Storm  # noqa: E402
 from soak import Restarter, kills  # noqa: E402
 
 REGIONS = ("us", "eu", "ap", "sa", "af")
@@ -30,7 +30,7 @@ def storm(servers, args):
     try:
         case.prepare(c, {"tables": SQL, "run": False})
         restarter = Restarter(c)
-        load = Storm(c, args.seed, clients=args.clients, pause=args.pause).start()
+        load = Storm(c, args.seed, clients=args.clients, pause=args.pause, tables=[t[0] for t in TABLES if t[0] not in args.without]).start()
         begin, hits, count = time.monotonic(), 0, {}
         end, gap = begin + args.seconds, args.seconds / (args.kills + 1)
         while time.monotonic() < end:
@@ -82,6 +82,7 @@ def main():
     p.add_argument("--regions", type=int, default=5)
     p.add_argument("--clients", type=int, default=2, help="in each region (2)")
     p.add_argument("--pause", type=float, default=0.05, help="seconds between a client's transactions (0.05)")
+    p.add_argument("--without", nargs="*", default=[], help="tables that nobody writes, such as s_unique")
     p.add_argument("--build", default="build/test")
     args = p.parse_args()
     if args.kills is None:
