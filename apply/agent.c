@@ -9,6 +9,7 @@
 
 #include "apply/applier.h"
 #include "apply/plugin.h"
+#include "apply/hidden.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -41,6 +42,7 @@ static enum status applier_open(struct applier **out, const struct agent_opts *o
         a->plugins = plugins_new(o->control->allow_plugins);
         a->tombs = tombs_new();
         a->open = tombs_new();
+        a->hidden = hidden_new();
         arena_init(&a->arena);
         arena_init(&a->own_arena);
         if (pipe2(fds, O_NONBLOCK | O_CLOEXEC) != 0) {
@@ -48,6 +50,7 @@ static enum status applier_open(struct applier **out, const struct agent_opts *o
                 tombs_free(a->tombs);
                 tombs_free(a->open);
                 plugins_free(a->plugins);
+                hidden_free(a->hidden);
                 free(a->fixed);
                 free(a);
                 return ST_FATAL;
@@ -72,6 +75,7 @@ static void applier_close(struct applier *a)
         tombs_free(a->tombs);
         tombs_free(a->open);
         plugins_free(a->plugins);
+        hidden_free(a->hidden);
         arena_release(&a->arena);
         arena_release(&a->own_arena);
         free(a->own_marks);

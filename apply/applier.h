@@ -35,6 +35,8 @@ struct loser {
         const char *stands_text;  /* likewise, what stands now; NULL: nothing */
         const struct dot *involved;
         size_t ninvolved; /* 0: the loser and its winner */
+        /* of CONFLICT_MULTIPLE_UNIQUE, else NULL: which constraint, and the key (JSON) of the row that holds the value */
+        const char *constraint, *holder;
 };
 
 /* What is known of one origin. */
@@ -54,6 +56,8 @@ struct origin {
         lsn_t applied_lsn;
         uint64_t groups, txs, rows, conflicts, retries;
         bool replace; /* the next try writes rows that swap unique values by delete and insert */
+        bool hide;    /* the next try hides rows that may not be visible beside each other */
+        unsigned hide_tries;
 };
 
 /* The transactions from xid on (up to the next entry's) applied groups that are stable when need is. */
@@ -65,6 +69,7 @@ struct pending_xid {
 
 struct follower;
 struct plugins;
+struct hidden;
 struct applier {
         struct topology *topo; /* owned */
         region_id me;
@@ -95,7 +100,8 @@ struct applier {
         bool has_dots;      /* pangea.column_dot may hold something */
         char *open_doc;     /* what status says of siblings; NULL: there are none */
         int64_t open_keys, manual_keys;
-        int64_t looked_at;               /* monotonic */
+        int64_t looked_at; /* monotonic */
+        struct hidden *hidden;
         struct vector applied;           /* what this region has applied; own component: what is processed of the own log */
         struct vector seen[MAX_REGIONS]; /* vector of each log at the position applied (own: processed) */
         struct vector stable;
@@ -115,6 +121,8 @@ struct applier {
         size_t nown_marks, cap_own_marks;
         const struct log_item *sets_ahead; /* the last that the open transaction processed before its turn (own_process_sets) */
         unsigned own_tries;                /* of the records at the head of the own log, that the database refused */
+        int64_t visible_at;                /* monotonic: not before then somebody comes back */
+        unsigned visible_tries;
 
         struct follower *follow;                   /* of a follower's own log */
         struct kafka_reader *ack_log[MAX_REGIONS]; /* of the followers, read by a leader */
@@ -156,7 +164,8 @@ struct work {
         struct sql_guard guard;
         uint64_t rows, conflicts;
         uint64_t ops[METER_OPS]; /* the rows by operation */
-        bool replace;
+        bool replace, hide;
+        bool can_hide; /* it writes a table whose rows may wait outside it */
 };
 
 /* write.c: one chunk (or the whole group) inside the open transaction. ST_RETRY: roll back and try again. */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "apply/rules.h"
+#include "apply/clash.h"
 #include "base/mem.h"
 
 struct catalog {
@@ -45,6 +46,7 @@ static void target_free(struct target *t)
                 free(stmt);
         map_release(&t->statements);
         rules_free(t->set);
+        clash_def_free(t->clash);
         free(t->cols);
         free(t->keys);
         free(t->name);
@@ -80,7 +82,8 @@ void catalog_set_topology(struct catalog *c, const struct topology *t)
 }
 
 static const char table_sql[] =
-        "SELECT c.oid, c.relkind, (SELECT count(*) FROM pg_catalog.pg_index x WHERE x.indrelid = c.oid AND (x.indisunique OR x.indisexclusion)) "
+        "SELECT c.oid, c.relkind, (SELECT count(*) FROM pg_catalog.pg_index x WHERE x.indrelid = c.oid AND (x.indisunique OR x.indisexclusion)), "
+        "EXISTS (SELECT FROM pg_catalog.pg_index x WHERE x.indrelid = c.oid AND NOT x.indimmediate) "
         "FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
         "WHERE n.nspname = $1 AND c.relname = $2 AND c.relkind IN ('r', 'p')";
 
@@ -211,6 +214,7 @@ static enum status load(struct catalog *c, struct pg *db, const char *schema, co
         t->relid = (uint32_t)pgres_i64(r, 0, 0);
         t->partitioned = pgres_text(r, 0, 1)[0] == 'p';
         t->unique_extra = (unsigned)pgres_i64(r, 0, 2);
+        t->deferrable = pgres_text(r, 0, 3)[0] == 't';
         pgres_free(r);
         t->schema = mem_strdup(schema);
         t->table = mem_strdup(table);

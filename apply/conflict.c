@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "change/json.h"
 #include "change/key.h"
 
 /* Images come as values by column in text ($6, $9: rows of the log and of rules with siblings), or as the row stood here ($7, $10). The key of
@@ -34,13 +35,31 @@ static void add_text(struct buf *b, const char *s)
         array_add(b, s, s ? strlen(s) : 0);
 }
 
-static void put_dot(struct buf *out, struct dot dot, bool known, const struct regset *regs)
+static void open_dot(struct buf *out, struct dot dot, bool known, const struct regset *regs)
 {
         buf_printf(out, "{\"region\": \"%s\", \"hlc\": ", regset_name(regs, dot.region));
         if (known)
-                buf_printf(out, "%" PRIu64 "}", dot.hlc.v);
+                buf_printf(out, "%" PRIu64, dot.hlc.v);
         else
-                buf_put_str(out, "null}");
+                buf_put_str(out, "null");
+}
+
+static void put_dot(struct buf *out, struct dot dot, bool known, const struct regset *regs)
+{
+        open_dot(out, dot, known, regs);
+        buf_put_u8(out, '}');
+}
+
+/* Of a unique conflict also which row it is, and in what. */
+static void put_winner(struct buf *out, const struct loser *l, const struct regset *regs)
+{
+        open_dot(out, l->winner, l->winner_known, regs);
+        if (l->constraint) {
+                buf_put_str(out, ", \"constraint\": ");
+                json_put_cstr(out, l->constraint);
+                buf_printf(out, ", \"key\": %s", l->holder);
+        }
+        buf_put_u8(out, '}');
 }
 
 /* A row of the log as JSON of texts; NULL when there is none. */
@@ -87,9 +106,10 @@ static void add_circumstances(struct columns *c, struct buf *json, const struct 
         buf_put_u8(json, ']');
         array_add(&c->involved, json->data, json->len);
         buf_reset(json);
-        buf_printf(json, "{\"region\": \"%s\", \"xids\": [%" PRIu64 "]}", regset_name(regs, w->dot.region),
-                   w->g->txs[l->net->tx].xid.v);
-        array_add(&c->xids, json->data, json->len);
+        if (w->g) /* else a row that came back: no transaction of a log */
+                buf_printf(json, "{\"region\": \"%s\", \"xids\": [%" PRIu64 "]}", regset_name(regs, w->dot.region),
+                           w->g->txs[l->net->tx].xid.v);
+        array_add(&c->xids, json->len ? json->data : NULL, json->len);
 }
 
 static void add_loser(struct columns *c, const struct loser *l, const struct work *w)
@@ -107,7 +127,7 @@ static void add_loser(struct columns *c, const struct loser *l, const struct wor
         add_images(c, &json, l);
         buf_reset(&json);
         if (l->winner.region.i != REGION_NONE.i) /* else a row that a resolver made of several */
-                put_dot(&json, l->winner, l->winner_known, regs);
+                put_winner(&json, l, regs);
         array_add(&c->winner, json.len ? json.data : NULL, json.len);
         add_circumstances(c, &json, l, w);
         buf_release(&json);

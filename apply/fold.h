@@ -48,6 +48,7 @@ struct net {
         bool lost;                 /* settled without having been written */
         bool fast_tried;           /* a guarded statement went before: a row of this very transaction is its work */
         bool tomb;                 /* of a rule with siblings: leaves a tombstone */
+        bool hidden;               /* settled: it waits in pangea.suppressed */
 };
 
 /* One table within a segment. */

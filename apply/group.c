@@ -4,9 +4,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "apply/hidden.h"
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "base/log.h"
+
+#define HIDE_TRIES 10
 
 enum status session_as(struct applier *a, region_id origin, struct err *e)
 {
@@ -199,6 +202,7 @@ void group_rollback(struct applier *a)
         own_sets_done(a, false);
         session_rollback(a->db);
         meter_rolled_back(&a->meter);
+        hidden_rolled_back(a->hidden);
         session_as_nobody(a);
 }
 
@@ -219,6 +223,26 @@ void schema_forget(struct applier *a, const struct err *e)
         tables_forget(a);
 }
 
+/* A unique key or an exclusion constraint is violated: two rows of the group may have swapped their values (delete and insert), or rows of
+ * several regions clash (who may not be visible waits outside). A local commit may have come between: again some times. */
+static bool try_otherwise(struct work *w, struct err *e)
+{
+        struct origin *o = w->o;
+        if (e->code != ST_DATA || (strcmp(e->sqlstate, "23505") != 0 && strcmp(e->sqlstate, "23P01") != 0))
+                return false;
+        const char *how = "trying delete and insert";
+        if (o->replace && !w->can_hide)
+                return false;
+        if (o->replace)
+                how = "hiding who may not be visible";
+        if (o->hide && o->hide_tries++ >= HIDE_TRIES)
+                return false;
+        o->hide = o->replace;
+        o->replace = true;
+        err_wrap(e, "%s", how);
+        return true;
+}
+
 static enum status refused(struct work *w, struct err *e)
 {
         struct applier *a = w->a;
@@ -226,10 +250,8 @@ static enum status refused(struct work *w, struct err *e)
         origin_error(e->code, a, e);
         if (session_lost(a->db))
                 return e->code == ST_DATA ? ST_DATA : err_set(e, ST_RETRY, "the session was lost");
-        if (e->code == ST_DATA && strcmp(e->sqlstate, "23505") == 0 && !w->o->replace) {
-                w->o->replace = true; /* two rows may have swapped a unique value: once more by delete and insert */
-                return err_wrap(e, "trying delete and insert") == ST_DATA ? (e->code = ST_RETRY) : ST_RETRY;
-        }
+        if (try_otherwise(w, e))
+                return e->code = ST_RETRY;
         if (e->code == ST_DATA && e->sqlstate[0])
                 name_refused_row(a, w->o, w->item, e);
         schema_forget(a, e);
@@ -238,7 +260,7 @@ static enum status refused(struct work *w, struct err *e)
 
 enum status group_apply(struct applier *a, struct origin *o, const struct log_item *item, struct err *e)
 {
-        struct work w = {.o = o, .replace = o->replace};
+        struct work w = {.o = o, .replace = o->replace, .hide = o->hide};
         fullxid_t xid = {0};
         o->waits_for[0] = 0;
         bool ready = causally_ready(a, o, item);
@@ -258,7 +280,9 @@ enum status group_apply(struct applier *a, struct origin *o, const struct log_it
         if (s != ST_OK)
                 return refused(&w, e);
         own_sets_done(a, true);
-        o->replace = false;
+        o->replace = o->hide = false;
+        o->hide_tries = 0;
+        hidden_committed(a->hidden);
         a->origin_sure = true;
         a->newest_xid = xid;
         a->applied.at[o->id.i] = item->hlc;

@@ -55,6 +55,10 @@ struct vector pass_seen_by(const struct work *w, const struct net *n);
 void pass_lose(struct pass *p, struct loser l);
 /* After pass_send_runs of locked rows: each was there. */
 MUSTCHECK enum status pass_check_touched(const struct pass *p, struct err *e);
+enum conflict_kind pass_kind_of(const struct net *n); /* of a conflict that an incoming net meets */
+
+/* own.c: a local write that is in the own log may not be visible yet (a commit that waits for a standby is decoded before): ST_RETRY then. */
+MUSTCHECK enum status own_visible(struct pass *p, const struct net *n, struct err *e);
 
 /* hold.c: puts of the segment that a tombstone kills. */
 struct tomb_hit {

@@ -1,6 +1,7 @@
 /* repair: what is read in the own log is held against what was applied meanwhile.  DESIGN 6.5.
  * A local delete meets a row that another region wrote concurrently and that was applied before the delete was read; a local insert or
  * update meets a tombstone that arrived while it was in flight. Idempotent: repeated after a restart. */
+#include "apply/hide.h"
 #include "apply/sets.h"
 
 #include <stdlib.h>
@@ -145,6 +146,8 @@ static enum status repair_puts(struct pass *p, struct repair *r, struct err *e)
                         continue;
                 s = begin_repair(r, e);
                 if (s == ST_OK)
+                        s = own_visible(p, n, e);
+                if (s == ST_OK)
                         s = lock_nets(p, hits[i].table, &n, 1, e);
                 if (s == ST_OK && n->standing)
                         s = own_catch_up(p->a, e);
@@ -184,8 +187,14 @@ static enum status repair_segment(struct work *w, struct repair *r, const struct
                 s = repair_deletes(&p, r, e);
                 if (s == ST_OK)
                         s = repair_puts(&p, r, e);
+                if (s == ST_OK && pass_waiting_concerned(&p)) {
+                        s = begin_repair(r, e);
+                        if (s == ST_OK)
+                                s = pass_waiting_own(&p, e);
+                }
                 if (s == ST_OK && p.runs)
                         s = pass_send_runs(&p, false, e);
+                pass_waiting_touched(&p);
         }
         if (s == ST_OK && !r->item->sets_done)
                 s = own_sets(&p, begin_repair, r, &r->wrote, e);
@@ -205,7 +214,7 @@ static enum status repair_segment(struct work *w, struct repair *r, const struct
  * they replace, nor contributions to be noted. */
 static bool quiet(const struct applier *a, const struct group *g)
 {
-        if (tombs_count(a->tombs) || tombs_count(a->open))
+        if (tombs_count(a->tombs) || tombs_count(a->open) || hidden_count(a->hidden))
                 return false;
         for (uint32_t i = 0; i < g->nrels; i++)
                 if (rules_note_own(a->books, &a->topo->names, g->rels[i].schema, g->rels[i].name))
@@ -229,6 +238,7 @@ static enum status repair_group(void *ctx, const struct group *g, struct err *e)
                 arena_reset(r->arena); /* the chunk before this one is done with */
         enum status s = work_fill(r->a, r->item, r->a->me, &w, e);
         w.guard.h_xid = 0;
+        w.replace = w.hide = true; /* what a merge writes may clash, too */
         w.g = g;
         if (r->outer)
                 w.stamp = r->outer->w->stamp;
@@ -298,6 +308,8 @@ enum status own_process(struct applier *a, bool *moved, struct err *e)
                 s = session_query(a->db, "COMMIT", 0, NULL, NULL, NULL, e);
                 if (s == ST_OK)
                         s = session_sync(a->db, NULL, e);
+                if (s == ST_OK)
+                        hidden_committed(a->hidden);
                 a->origin_sure |= s == ST_OK;
                 if (s == ST_OK)
                         meter_committed(&a->meter);

@@ -2,6 +2,7 @@
  * Its deletes leave tombstones (apply/repair.c); a row that another region's change put there since was put with the delete known (a put into an
  * absent key waits for the own log), so no row is looked at. Its rows: a tombstone that they have not seen may kill them, and contributions to
  * columns get their dots. */
+#include "apply/hide.h"
 #include "apply/sets.h"
 
 #include <string.h>
@@ -35,7 +36,8 @@ static struct set_table *concerned(struct pass *p, const struct fold_table *t, b
                 struct net *n = t->nets[i];
                 bool perhaps = !n->del && pass_tombs_perhaps(p, t, n);
                 bool open = siblings_perhaps(p->a, t->map.target->name, n);
-                if (is_taken(p, t, n) || (!perhaps && !open && (n->del || !(set->dots || set->olds))))
+                bool waits = hidden_perhaps(hidden_table(p->a->hidden, t->map.target->name), n->kb, n->klen) != NULL;
+                if (is_taken(p, t, n) || (!perhaps && !open && !waits && (n->del || !(set->dots || set->olds))))
                         continue;
                 if (!out)
                         out = set_table_new(p, t, t->n);
@@ -51,11 +53,11 @@ static enum status drop_others(struct pass *p, struct set_table *t, struct err *
         uint32_t n = 0, gone = 0;
         struct set_key **absent = ARENA_ARRAY(p->arena, struct set_key *, t->n);
         for (uint32_t i = 0; i < t->n; i++)
-                if (!t->keys[i].standing && siblings_perhaps(p->a, t->name, t->keys[i].net))
+                if (!t->keys[i].standing && !t->keys[i].waits && siblings_perhaps(p->a, t->name, t->keys[i].net))
                         absent[gone++] = &t->keys[i];
         enum status s = siblings_drop(p, absent, gone, e);
         for (uint32_t i = 0; i < t->n; i++)
-                if (t->keys[i].standing && !t->keys[i].net->del)
+                if ((t->keys[i].standing || t->keys[i].waits) && !t->keys[i].net->del)
                         t->keys[n++] = t->keys[i];
         t->n = n;
         return s;
@@ -63,7 +65,16 @@ static enum status drop_others(struct pass *p, struct set_table *t, struct err *
 
 static enum status own_table(struct pass *p, struct set_table *t, bool killed, bool *wrote, struct err *e)
 {
-        enum status s = set_lock(p, t, false, e);
+        enum status s = ST_OK;
+        for (uint32_t i = 0; i < t->n && s == ST_OK; i++)
+                if (!t->keys[i].net->del && set_outside(p, &t->keys[i]))
+                        s = own_visible(p, t->keys[i].net, e);
+        if (s == ST_OK)
+                s = set_lock(p, t, false, e);
+        if (s == ST_OK)
+                s = set_wait_load(p, t, true, e);
+        if (s == ST_OK)
+                s = set_wait_own(p, t, wrote, e);
         if (s == ST_OK)
                 s = drop_others(p, t, e);
         if (s != ST_OK || !t->n)

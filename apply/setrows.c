@@ -1,4 +1,5 @@
 /* setrows: rows of tables whose rule needs the siblings, as the values of versions: from the log, from the database, and back. */
+#include "apply/hide.h"
 #include "apply/sets.h"
 
 #include <string.h>
@@ -147,7 +148,7 @@ enum status set_lock(struct pass *p, struct set_table *t, bool only_absent, stru
         run->nets = ARENA_ARRAY(p->arena, struct net *, t->n);
         for (uint32_t i = 0; i < t->n; i++) {
                 struct set_key *k = &t->keys[i];
-                if ((only_absent && k->standing) || k->taken)
+                if ((only_absent && k->standing) || k->taken || k->waits)
                         continue;
                 k->standing = NULL;
                 k->row = NULL;
@@ -172,30 +173,33 @@ static const struct value *placeholder(const struct net *n)
         return n->row ? n->row : n->old;
 }
 
-enum status set_take_absent(struct pass *p, struct set_table *t, struct err *e)
+/* Sends placeholders and says how many are ours. *clash: another row holds one of their unique values; nothing was written then (their keys
+ * are absent: PostgreSQL looks at the key first, and waits for local inserts in flight). */
+static enum status send_placeholders(struct pass *p, struct run *run, bool *clash, struct err *e)
 {
-        struct run *run = ARENA_NEW(p->arena, struct run);
-        struct set_key **keys = ARENA_ARRAY(p->arena, struct set_key *, t->n);
-        *run = (struct run){.w = p->w, .table = t->table, .kind = SQL_PUT_ABSENT};
-        run->nets = ARENA_ARRAY(p->arena, struct net *, t->n);
-        for (uint32_t i = 0; i < t->n; i++) {
-                struct set_key *k = &t->keys[i];
-                const struct value *row = placeholder(k->net);
-                if (k->standing || !row)
-                        continue;
-                struct net *n = ARENA_NEW(p->arena, struct net);
-                *n = (struct net){.row = row, .key = row, .fresh = true};
-                keys[run->n] = k;
-                run->nets[run->n++] = n;
-        }
-        if (!run->n)
-                return ST_OK;
-        enum status s = pass_send_run(p, run, NULL, on_taken, e);
+        bool guarded = p->w->hide && hides(run->table->map.target);
+        *clash = false;
+        run->touched = 0;
+        enum status s = guarded ? session_do(p->a->db, "SAVEPOINT taken", e) : ST_OK;
+        if (s == ST_OK)
+                s = pass_send_run(p, run, NULL, on_taken, e);
         if (s == ST_OK)
                 s = session_sync(p->a->db, p, e);
+        if (!guarded || session_lost(p->a->db))
+                return s;
+        *clash = s == ST_DATA && (strcmp(e->sqlstate, "23505") == 0 || strcmp(e->sqlstate, "23P01") == 0);
+        if (*clash) {
+                err_clear(e);
+                return session_do(p->a->db, "ROLLBACK TO SAVEPOINT taken", e);
+        }
+        return s == ST_OK ? session_do(p->a->db, "RELEASE SAVEPOINT taken", e) : s;
+}
+
+static enum status after_taking(struct pass *p, struct set_table *t, const struct run *run, struct set_key *const *keys,
+                                struct err *e)
+{
         bool all = run->touched == (int64_t)run->n;
-        if (s == ST_OK && !all)
-                s = set_lock(p, t, true, e); /* somebody was first */
+        enum status s = all ? ST_OK : set_lock(p, t, true, e); /* somebody was first */
         for (uint32_t i = 0; i < run->n && s == ST_OK; i++) {
                 struct set_key *k = keys[i];
                 k->taken = all || (k->standing && k->standing->mine);
@@ -205,6 +209,46 @@ enum status set_take_absent(struct pass *p, struct set_table *t, struct err *e)
                 }
         }
         return s;
+}
+
+static enum status take_one_by_one(struct pass *p, struct set_table *t, const struct run *all, struct set_key *const *keys,
+                                   struct err *e)
+{
+        enum status s = ST_OK;
+        for (uint32_t i = 0; i < all->n && s == ST_OK; i++) {
+                struct run *one = ARENA_NEW(p->arena, struct run);
+                bool clash;
+                *one = (struct run){.w = p->w, .table = all->table, .kind = all->kind, .nets = &all->nets[i], .n = 1};
+                s = send_placeholders(p, one, &clash, e);
+                if (s == ST_OK && !clash)
+                        s = after_taking(p, t, one, &keys[i], e);
+        }
+        return s;
+}
+
+enum status set_take_absent(struct pass *p, struct set_table *t, struct err *e)
+{
+        struct run *run = ARENA_NEW(p->arena, struct run);
+        struct set_key **keys = ARENA_ARRAY(p->arena, struct set_key *, t->n);
+        *run = (struct run){.w = p->w, .table = t->table, .kind = SQL_PUT_ABSENT};
+        run->nets = ARENA_ARRAY(p->arena, struct net *, t->n);
+        for (uint32_t i = 0; i < t->n; i++) {
+                struct set_key *k = &t->keys[i];
+                const struct value *row = placeholder(k->net);
+                if (k->standing || k->waits || !row)
+                        continue;
+                struct net *n = ARENA_NEW(p->arena, struct net);
+                *n = (struct net){.row = row, .key = row, .fresh = true};
+                keys[run->n] = k;
+                run->nets[run->n++] = n;
+        }
+        if (!run->n)
+                return ST_OK;
+        bool clash;
+        enum status s = send_placeholders(p, run, &clash, e);
+        if (s != ST_OK)
+                return s;
+        return clash ? take_one_by_one(p, t, run, keys, e) : after_taking(p, t, run, keys, e);
 }
 
 /* ---- TRUNCATE: all rows that the guard kept ------------------------------------------------------------------------------------------ */

@@ -7,6 +7,7 @@
  *   state       row, siblings (when they are this row's), contributions, tombstones
  *   merge       conflict/merge.h, key by key
  *   write       one statement for each kind of write; losers, siblings, contributions, tombstones */
+#include "apply/hide.h"
 #include "apply/sets.h"
 
 #include <string.h>
@@ -44,7 +45,7 @@ static bool needs_own_log(const struct pass *p, const struct set_key *k)
         if (p->a->follower)
                 return false;
         if (!k->standing)
-                return !k->net->del;
+                return k->waits || !k->net->del;
         return judge(p, k, &dot) == STANDING_ASK_OWN_LOG && !ownlog_knows(p->a->own, k->standing->ts_us, k->standing->xmin);
 }
 
@@ -74,6 +75,10 @@ static enum status standing_version(struct pass *p, struct set_key *k, struct er
         const struct standing *st = k->standing;
         k->local = false;
         k->row_dot = (struct dot){.region = p->a->me};
+        if (k->waits) {
+                k->row_dot = k->wait_dot;
+                k->local = k->wait_dot.region.i == p->a->me.i;
+        }
         if (!st)
                 return ST_OK;
         if (st->mine) {
@@ -139,7 +144,7 @@ static void put(struct pass *p, struct set_key *k)
         bool theirs = k->in.v.row && set_rows_equal(t, row, k->in.v.row);
         const struct fold_table *via = theirs ? t->table : &t->here;
         bool there = k->standing || k->taken;
-        if (k->taken && theirs)
+        if (k->taken && theirs && !(hides(target) && pass_replaces(p, target)))
                 return; /* the placeholder is that very row */
         struct net *n = theirs ? k->net : set_net(p->arena, t, k, row);
         if (there && !pass_replaces(p, target)) {
@@ -183,6 +188,8 @@ static void lose(struct pass *p, struct set_key *k, const struct key_state *stoo
 
 static void place(struct pass *p, struct set_key *k)
 {
+        if (k->waits)
+                return;
         switch (k->out.act) {
         case MERGE_PUT: put(p, k); break;
         case MERGE_DELETE:
@@ -202,7 +209,13 @@ enum status sets_write(struct pass *p, struct set_table *const *tables, size_t n
         for (size_t i = 0; i < n; i++)
                 for (uint32_t k = 0; k < tables[i]->n; k++)
                         place(p, &tables[i]->keys[k]);
-        enum status s = pass_send_runs(p, false, e);
+        enum status s = ST_OK;
+        for (size_t i = 0; i < n && s == ST_OK; i++)
+                s = set_wait_write(p, tables[i], e);
+        if (s == ST_OK)
+                s = pass_hide(p, e);
+        if (s == ST_OK)
+                s = pass_send_runs(p, false, e);
         if (s == ST_OK)
                 s = pass_check_touched(p, e);
         return s == ST_OK ? siblings_store(p, tables, n, e) : s;
@@ -229,14 +242,15 @@ enum status sets_merge(struct pass *p, struct set_table *const *tables, size_t n
                         const struct rule *rule = tables[i]->set->rule;
                         struct key_state stands = state_of(k);
                         set_incoming(p, k);
-                        bool local = own && k->local && k->row_dot.hlc.v == p->w->dot.hlc.v;
+                        bool ours = own && !k->from_outside;
+                        bool local = ours && k->local && k->row_dot.hlc.v == p->w->dot.hlc.v;
                         if (local && tables[i]->set->olds)
                                 k->closed = k->in.v; /* now it is known what it replaced */
                         s = find_rules(k, e);
                         if (s != ST_OK)
                                 return s;
-                        s = own ? merge_own(rule, &stands, &k->in, local, &p->a->regs, p->arena, &k->out, e)
-                                : merge_remote(rule, &stands, &k->in, &p->a->regs, p->arena, &k->out, e);
+                        s = ours ? merge_own(rule, &stands, &k->in, local, &p->a->regs, p->arena, &k->out, e)
+                                 : merge_remote(rule, &stands, &k->in, &p->a->regs, p->arena, &k->out, e);
                         if (s != ST_OK)
                                 return err_wrap(e, "table %s", tables[i]->name);
                         k->net->settled = true;
@@ -290,6 +304,9 @@ static enum status take_all(struct pass *p, struct set_table *const *tables, siz
                 s = set_lock(p, tables[i], false, e);
                 if (s == ST_OK) {
                         drop_settled(tables[i]);
+                        s = set_wait_load(p, tables[i], false, e);
+                }
+                if (s == ST_OK) {
                         s = set_take_absent(p, tables[i], e);
                 }
         }
@@ -307,7 +324,7 @@ static enum status own_first(struct pass *p, struct set_table *const *tables, si
         if (s == ST_OK && !p->a->follower)
                 s = own_process_sets(p, tables, n, &wrote, e);
         for (size_t i = 0; i < n && s == ST_OK && wrote; i++)
-                s = set_lock(p, tables[i], false, e);
+                s = set_wait_again(p, tables[i], e);
         return s;
 }
 

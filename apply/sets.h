@@ -20,7 +20,11 @@ struct set_key {
         struct dot row_dot;        /* of a row without siblings; hlc 0: older than everything unstable */
         bool local;                /* written locally, and not known to be covered */
         bool taken;                /* a placeholder of ours keeps the key from local inserts: to be kept, changed or deleted */
-        bool stale;                /* siblings of a row that somebody has overwritten since */
+        bool waits;                /* the row waits in pangea.suppressed, with this dot */
+        bool beside;               /* .. and a local one stands under its key (own log only) */
+        bool from_outside;         /* of the own log: merged like another region's change */
+        struct dot wait_dot;
+        bool stale; /* siblings of a row that somebody has overwritten since */
         size_t nsibs, ndots, cap;
         struct version *sibs;
         struct column_dot *dots;
@@ -72,6 +76,19 @@ MUSTCHECK enum status siblings_drop(struct pass *p, struct set_key *const *keys,
 MUSTCHECK enum status siblings_deleted(struct pass *p, const struct fold_table *t, struct err *e);
 /* The same for a TRUNCATE, anybody's: the segment's. */
 MUSTCHECK enum status siblings_truncated(struct pass *p, const char *rel, struct err *e);
+
+/* setwait.c: rows that wait in pangea.suppressed. Finds which of the keys do (after set_lock): waits, row, wait_dot. own: a local row beside it
+ * is left to set_wait_own; else ST_RETRY. */
+MUSTCHECK enum status set_wait_load(struct pass *p, struct set_table *t, bool own, struct err *e);
+MUSTCHECK enum status set_wait_again(struct pass *p, struct set_table *t, struct err *e);
+/* Writes what was decided on rows that wait. */
+MUSTCHECK enum status set_wait_write(struct pass *p, struct set_table *t, struct err *e);
+/* Will the row of this key wait when the transaction has ended? */
+bool set_outside(const struct pass *p, const struct set_key *k);
+/* Local changes against rows that wait: those that have seen the register end it. */
+MUSTCHECK enum status set_wait_own(struct pass *p, struct set_table *t, bool *wrote, struct err *e);
+/* A TRUNCATE of another region. */
+MUSTCHECK enum status set_wait_truncate(struct pass *p, struct target *t, const struct relation *rel, struct err *e);
 
 /* sets.c */
 /* May a guarded statement write it? Else it waits for pass_sets. */

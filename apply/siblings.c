@@ -72,7 +72,10 @@ static void on_siblings(void *ctx, void *arg, const struct pgres *r)
         for (int row = 0; row < pgres_rows(r); row++) {
                 struct set_key *k = q->keys[pgres_i64(r, row, SIB_N) - 1];
                 uint16_t ncols = k->table->set->rel.ncols;
-                if (!k->standing || (uint32_t)pgres_i64(r, row, SIB_XID) != k->standing->xmin || pgres_null(r, row, SIB_XID)) {
+                bool tied = pgres_null(r, row, SIB_XID)
+                                    ? k->waits
+                                    : k->standing && (uint32_t)pgres_i64(r, row, SIB_XID) == k->standing->xmin && !k->waits;
+                if (!tied) {
                         k->stale = true;
                         continue;
                 }
@@ -322,7 +325,9 @@ static void add_sibling(struct pass *p, struct columns *c, const struct set_key 
         add_text(&c->a, vector_json(p->arena, &v->seen, regs));
         add_text(&c->b, set_json(p->arena, k->table, v->row));
         add_text(&c->c, v->old ? set_json(p->arena, k->table, v->old) : NULL);
-        if (written(k))
+        if (set_outside(p, k))
+                add_i64(&c->d, UINT64_MAX);
+        else if (written(k))
                 array_add(&c->d, NULL, 0);
         else
                 add_i64(&c->d, k->standing->xmin);
@@ -344,13 +349,13 @@ static enum status send_drop(struct pass *p, struct columns *c, bool dots, struc
         return session_send(p->a->db, &p->a->fixed[dots ? FIXED_DOTS_DROP : FIXED_SIB_DROP], sql[dots], 2, params, NULL, NULL, e);
 }
 
-/* row_xid NULL: of this transaction. */
+/* xid NULL: of this transaction; -1: the row waits in pangea.suppressed. */
 static enum status send_siblings(struct pass *p, struct columns *c, struct err *e)
 {
         static const char sql[] =
                 "INSERT INTO pangea.sibling (rel, key, region, hlc, vector, image, old, row_xid, rule)"
                 " SELECT s.rel, s.key, s.region, s.hlc, s.vector::jsonb, s.image::jsonb, s.old::jsonb,"
-                " COALESCE(s.xid, pg_catalog.pg_current_xact_id()::xid::text::int8), s.rule"
+                " CASE WHEN s.xid = -1 THEN NULL ELSE COALESCE(s.xid, pg_catalog.pg_current_xact_id()::xid::text::int8) END, s.rule"
                 " FROM ROWS FROM (unnest($1::text[]), unnest($2::bytea[]), unnest($3::text[]), unnest($4::int8[]), unnest($5::text[]),"
                 " unnest($6::text[]), unnest($7::text[]), unnest($8::int8[]), unnest($9::text[]))"
                 " AS s(rel, key, region, hlc, vector, image, old, xid, rule)";

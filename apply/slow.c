@@ -1,5 +1,5 @@
 /* slow: rows that the guarded statement did not touch: locked, their exact version looked up, decided, written.  DESIGN 6.3. */
-#include "apply/pass.h"
+#include "apply/hide.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -107,7 +107,7 @@ void pass_lose(struct pass *p, struct loser l)
         p->w->conflicts++;
 }
 
-static enum conflict_kind kind_of(const struct net *n)
+enum conflict_kind pass_kind_of(const struct net *n)
 {
         if (n->del)
                 return CONFLICT_DELETE_ORIGIN_DIFFERS;
@@ -128,7 +128,7 @@ enum status pass_decide(struct pass *p, const struct fold_table *t, struct net *
 {
         const struct standing *st = n->standing;
         struct vector seen = pass_seen_by(p->w, n);
-        struct loser l = {.table = t, .net = n, .dot = p->w->dot, .kind = kind_of(n), .winner_known = true};
+        struct loser l = {.table = t, .net = n, .dot = p->w->dot, .kind = pass_kind_of(n), .winner_known = true};
         bool dominated = false;
         struct dot dot = {.region = p->a->me};
         enum status s = ST_OK;
@@ -251,6 +251,8 @@ enum status pass_slow(struct pass *p, struct err *e)
         for (struct run *r = locked; r && s == ST_OK; r = r->next)
                 for (uint32_t n = 0; r->locked && n < r->n && s == ST_OK; n++)
                         s = settle(p, r->table, r->nets[n], r->fast_tried, e);
+        if (s == ST_OK)
+                s = pass_hide(p, e);
         if (s == ST_OK)
                 s = pass_send_runs(p, false, e);
         return s == ST_OK ? pass_check_touched(p, e) : s;

@@ -197,17 +197,6 @@ static void put_sets(struct builder *w, bool excluded)
         }
 }
 
-/* What a locked row's xmin says; the hole is the number of the parameter S.  The timestamp and its origin are asked in the select list, not
- * in a LATERAL join: when the lock had to wait, PostgreSQL evaluates the select list anew for the row as it is now, but joins it with the
- * function's result for the row as it was. */
-#define LOCK_COLUMNS                                                                                                                           \
-        "t.xmin::text::pg_catalog.int8,"                                                                                                       \
-        " (SELECT (EXTRACT(EPOCH FROM c.timestamp) * 1000000)::pg_catalog.int8 FROM pg_catalog.pg_xact_commit_timestamp_origin(t.xmin) AS c)," \
-        " (SELECT COALESCE(c.roident, 0)::pg_catalog.int8 FROM pg_catalog.pg_xact_commit_timestamp_origin(t.xmin) AS c),"                      \
-        " COALESCE(t.xmin = pg_catalog.pg_current_xact_id_if_assigned()::pg_catalog.xid, false),"                                              \
-        " COALESCE(pg_catalog.age(t.xmin) > pg_catalog.age($%u) OR pg_catalog.age(t.xmin) < 0"                                                 \
-        " AND (SELECT c.timestamp IS NULL FROM pg_catalog.pg_xact_commit_timestamp_origin(t.xmin) AS c), false)"
-
 /* Of a rule with siblings: the columns of a version, each as PostgreSQL prints it; else the row as JSON. */
 static void put_image(struct buf *sql, const struct target *t)
 {
@@ -220,7 +209,7 @@ static void put_image(struct buf *sql, const struct target *t)
 
 static void put_lock(struct builder *w)
 {
-        buf_printf(&w->sql, "SELECT s.n, " LOCK_COLUMNS, w->nsrc + 1u);
+        buf_printf(&w->sql, "SELECT s.n, " SQL_LOCK_COLUMNS, w->nsrc + 1u);
         put_image(&w->sql, w->t);
         put_unnest(w, true);
         buf_printf(&w->sql, " JOIN %s AS t ON ", w->t->qualified);
@@ -445,7 +434,7 @@ enum status sql_send_lock_all(struct session *s, const struct target *t, const c
         struct buf sql;
         uint8_t room[4];
         buf_init(&sql, 0);
-        buf_printf(&sql, "SELECT 0, " LOCK_COLUMNS, 1u);
+        buf_printf(&sql, "SELECT 0, " SQL_LOCK_COLUMNS, 1u);
         put_image(&sql, t);
         buf_printf(&sql, ", t.tableoid, t.ctid FROM %s AS t FOR NO KEY UPDATE OF t", qualified);
         struct pg_param p = xid_or_null(room, g->stable_xid);

@@ -50,6 +50,17 @@ enum lock_column {
         LOCK_IMAGE /* of a rule with siblings: the columns of a version, in order */
 };
 
+/* What a locked row's xmin says; the hole (%u) is the number of the parameter S.  The timestamp and its origin are asked in the select list, not
+ * in a LATERAL join: when the lock had to wait, PostgreSQL evaluates the select list anew for the row as it is now, but joins it with the
+ * function's result for the row as it was. */
+#define SQL_LOCK_COLUMNS                                                                                                                           \
+        "t.xmin::text::pg_catalog.int8,"                                                                                                       \
+        " (SELECT (EXTRACT(EPOCH FROM c.timestamp) * 1000000)::pg_catalog.int8 FROM pg_catalog.pg_xact_commit_timestamp_origin(t.xmin) AS c)," \
+        " (SELECT COALESCE(c.roident, 0)::pg_catalog.int8 FROM pg_catalog.pg_xact_commit_timestamp_origin(t.xmin) AS c),"                      \
+        " COALESCE(t.xmin = pg_catalog.pg_current_xact_id_if_assigned()::pg_catalog.xid, false),"                                              \
+        " COALESCE(pg_catalog.age(t.xmin) > pg_catalog.age($%u) OR pg_catalog.age(t.xmin) < 0"                                                 \
+        " AND (SELECT c.timestamp IS NULL FROM pg_catalog.pg_xact_commit_timestamp_origin(t.xmin) AS c), false)"
+
 struct sql_batch {
         enum sql_kind kind;
         const struct fold_table *table;

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "apply/hidden.h"
 #include "base/log.h"
 
 #define PEER_QUEUE ((size_t)4 << 20)
@@ -240,6 +241,8 @@ enum status apply_start(struct applier *a, struct err *e)
                 s = tombs_load(a->tombs, a->side, "pangea.tombstone", e);
         if (s == ST_OK)
                 s = siblings_load_open(a, e);
+        if (s == ST_OK)
+                s = hidden_load(a->hidden, a->side, e);
         if (s != ST_OK)
                 return s;
         a->at_start = a->applied;
@@ -269,7 +272,7 @@ void apply_forget(struct applier *a)
                 a->from[i].tries = 0;
                 a->from[i].retry_at = 0;
                 a->from[i].dead = false;
-                a->from[i].replace = false;
+                a->from[i].replace = a->from[i].hide = false;
         }
         inlog_close(a->own_log);
         a->own_log = NULL;
@@ -294,6 +297,9 @@ void apply_forget(struct applier *a)
         a->open_doc = NULL;
         a->looked_at = 0;
         a->nown_marks = a->npending = 0;
+        hidden_clear(a->hidden);
+        a->visible_at = 0;
+        a->visible_tries = 0;
         memset(a->fixed, 0, sizeof *a->fixed * FIXED_COUNT);
         memset(&a->applied, 0, sizeof a->applied);
         memset(&a->stable, 0, sizeof a->stable);

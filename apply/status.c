@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "apply/hidden.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/version.h"
@@ -170,6 +171,33 @@ static json_t *siblings_json(const struct applier *a)
         return j ? j : json_pack("{s:i, s:n, s:i, s:[]}", "open", 0, "oldest", "column_dots", 0, "manual");
 }
 
+/* Rows that wait because others hold their unique values, by table. */
+static json_t *suppressed_json(const struct applier *a)
+{
+        json_t *list = json_array();
+        char todo[400];
+        for (const struct hidden_table *t = hidden_tables(a->hidden); t; t = t->next) {
+                if (!t->rows.count)
+                        continue;
+                json_t *j = json_object();
+                json_object_set_new(j, "table", json_string(t->name));
+                json_object_set_new(j, "rows", json_integer((json_int_t)t->rows.count));
+                json_object_set_new(j, "since", iso(hidden_oldest(t)));
+                json_object_set_new(j, "why",
+                                    json_string(!t->schema      ? "their table does not exist any more"
+                                                : t->why.msg[0] ? t->why.msg
+                                                                : "rows with smaller keys hold their unique values"));
+                snprintf(
+                        todo, sizeof todo,
+                        "change or delete a row that holds the value, or the one that waits: pangea conflicts list --waiting --tables %s names "
+                        "both; what waits comes back by itself",
+                        t->name);
+                json_object_set_new(j, "todo", json_string(todo));
+                json_array_append_new(list, j);
+        }
+        return list;
+}
+
 void status_write(struct applier *a, enum agent_state state, int64_t since_us, const struct err *why)
 {
         json_t *j = json_object(), *origins = json_array(), *own = json_object();
@@ -191,6 +219,7 @@ void status_write(struct applier *a, enum agent_state state, int64_t since_us, c
         json_object_set_new(own, "offset", json_integer(a->own_stable.offset.v));
         json_object_set_new(own, "kept_for", regions_json(&a->topo->names, acks_missing(a)));
         json_object_set_new(j, "own_log", own);
+        json_object_set_new(j, "suppressed", suppressed_json(a));
         json_object_set_new(j, "tombstones", json_integer((json_int_t)(a->tombs ? tombs_count(a->tombs) : 0)));
         json_object_set_new(j, "siblings", siblings_json(a));
         json_object_set_new(j, "stability", stability_json(a));

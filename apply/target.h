@@ -16,6 +16,7 @@ struct target_column {
 };
 
 struct set_rule; /* apply/rules.h */
+struct clash_def;
 
 /* Prepared statements of one table are numbered by their shape (apply/sql.c). */
 struct target {
@@ -28,13 +29,15 @@ struct target {
         uint16_t ncols;
         struct target_column *cols;
         uint16_t nkeys;
-        uint16_t *keys;        /* indexes into cols, in the order of the key index */
-        unsigned unique_extra; /* unique indexes besides the key */
-        bool multi;            /* more than one leader writes it */
-        bool fixed;            /* no column can be updated (all are generated or identity columns) */
-        struct set_rule *set;  /* a rule that needs the siblings of a key; NULL: last write wins */
-        bool replaces;         /* a column beside the key is GENERATED ALWAYS AS IDENTITY: an update is a delete and an insert */
-        struct map statements; /* shape -> struct stmt of apply/sql.c */
+        uint16_t *keys;          /* indexes into cols, in the order of the key index */
+        unsigned unique_extra;   /* unique indexes besides the key */
+        bool deferrable;         /* one of them is: PostgreSQL checks it by a trigger, which does not fire for apply */
+        bool multi;              /* more than one leader writes it */
+        bool fixed;              /* no column can be updated (all are generated or identity columns) */
+        struct set_rule *set;    /* a rule that needs the siblings of a key; NULL: last write wins */
+        bool replaces;           /* a column beside the key is GENERATED ALWAYS AS IDENTITY: an update is a delete and an insert */
+        struct map statements;   /* shape -> struct stmt of apply/sql.c */
+        struct clash_def *clash; /* what its rows can clash in besides the key (apply/clash.h); NULL: not read yet */
 };
 
 /* How a relation of the log maps onto the target: for each of its columns the target's index, or -1 (a generated column). */

@@ -1,4 +1,5 @@
 /* truncate: what is done to a whole table, and to rows of tables without a key. */
+#include "apply/hide.h"
 #include "apply/sets.h"
 
 #include <string.h>
@@ -82,6 +83,8 @@ static enum status truncate_set(struct pass *p, const char *name, const char *qu
         enum status s = set_lock_all(p, qualified, p->seg->truncate->tx, &t, e);
         if (s == ST_OK && t->n)
                 s = pass_set_tables(p, &t, 1, e);
+        if (s == ST_OK)
+                s = set_wait_truncate(p, p->seg->map.target, p->seg->truncate->rel, e);
         if (s == ST_OK && t->set->dots)
                 s = siblings_truncated(p, t->name, e);
         return s == ST_OK ? tomb_of_table(p, name, p->w->dot.region, e) : s;
@@ -111,7 +114,7 @@ enum status pass_truncate_own(struct pass *p, struct err *e)
 {
         struct applier *a = p->a;
         const struct relation *rel = p->seg->truncate->rel;
-        const struct target *t = p->seg->map.target;
+        struct target *t = p->seg->map.target;
         const char *leaf = pass_leaf_name(p->arena, rel);
         struct rest rest = {.n = 0}, remote = {.n = 0};
         struct buf q;
@@ -120,6 +123,8 @@ enum status pass_truncate_own(struct pass *p, struct err *e)
         if (t->set) { /* what stands was put with the TRUNCATE known: apply/setown.c */
                 buf_release(&q);
                 enum status done = t->set->dots ? siblings_truncated(p, t->name, e) : ST_OK;
+                if (done == ST_OK)
+                        done = pass_waiting_truncate(p, t, rel, p->seg->truncate->tx, e);
                 return done == ST_OK ? tomb_of_table(p, leaf ? leaf : t->name, a->me, e) : done;
         }
         struct target *here = NULL; /* a leaf may have been dropped since */
@@ -143,6 +148,8 @@ enum status pass_truncate_own(struct pass *p, struct err *e)
         }
         if (s == ST_OK && remote.n)
                 s = settle_rest(p, buf_cstr(&q), &remote, e);
+        if (s == ST_OK)
+                s = pass_waiting_truncate(p, t, rel, p->seg->truncate->tx, e);
         buf_release(&q);
         if (s != ST_OK)
                 return s;
@@ -153,7 +160,7 @@ enum status pass_truncate_own(struct pass *p, struct err *e)
 enum status pass_truncate(struct pass *p, struct err *e)
 {
         const struct relation *rel = p->seg->truncate->rel;
-        const struct target *t = p->seg->map.target;
+        struct target *t = p->seg->map.target;
         const char *leaf = pass_leaf_name(p->arena, rel);
         struct buf q;
         buf_init(&q, 0);
@@ -165,6 +172,8 @@ enum status pass_truncate(struct pass *p, struct err *e)
                 s = sql_send_truncate(p->a->db, &p->a->origins, t, buf_cstr(&q), NULL, NULL, NULL, e);
         if (s == ST_OK)
                 s = session_sync(p->a->db, p, e);
+        if (s == ST_OK && t->multi && !t->set)
+                s = pass_waiting_truncate(p, t, rel, p->seg->truncate->tx, e);
         buf_release(&q);
         return s;
 }

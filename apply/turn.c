@@ -1,5 +1,5 @@
 /* turn: one turn of the apply agent: what has come is read, what can be applied is applied.  DESIGN 6.1. */
-#include "apply/applier.h"
+#include "apply/hide.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -112,10 +112,11 @@ static enum status not_applied(struct applier *a, struct origin *o, enum status 
                 return ST_OK;
         case ST_DATA: {
                 struct err why = *e;
-                bool unique = strcmp(e->sqlstate, "23505") == 0;
+                bool unique = strcmp(e->sqlstate, "23505") == 0 || strcmp(e->sqlstate, "23P01") == 0;
                 if (!why.name[0])
                         snprintf(why.name, sizeof why.name, "%s", unique ? "unique_conflict" : "row_refused");
-                o->replace = false;
+                o->replace = o->hide = false;
+                o->hide_tries = 0;
                 o->retry_at = clock_mono_us() + MEND_US;
                 origin_state(a, o, unique ? STATE_STOPPED : STATE_WAITING, &why);
                 return ST_OK;
@@ -209,5 +210,7 @@ enum status apply_turn(struct applier *a, bool *moved, struct err *e)
         for (unsigned i = 0; i < a->topo->names.n && s == ST_OK; i++)
                 if (i != a->me.i && a->leaders >> i & 1 && !a->pauses.origin[i].on)
                         s = work_origin(a, &a->from[i], moved, e);
+        if (s == ST_OK)
+                s = visible_turn(a, moved, e);
         return s;
 }

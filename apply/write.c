@@ -1,13 +1,16 @@
 /* write: the net effects of one group inside its transaction.  DESIGN 6.2 - 6.4.
  *
  *   tombstones      what a later, unseen delete kills is recorded and not written
+ *   waiting         what comes for a row that waits outside its table is decided there
  *   fast            one guarded statement for each (table, operation, columns): who is touched is settled
  *   lock            the rows that were not touched, locked in key order, with what their xmin says
  *   own log         is read to the insert position when a locked row was written locally (at most 50 ms: the locks are held)
  *   decide          dominated, or concurrent: last write wins, the loser is recorded
+ *   hide            in the third try of a group that violates a unique key: who may not be visible goes to wait
  *   write           without a guard: the rows are locked
  *
  * Tables whose rule needs the siblings: apply/sets.c. */
+#include "apply/hide.h"
 #include "apply/sets.h"
 
 #include <stdio.h>
@@ -86,7 +89,7 @@ enum status pass_send_runs(struct pass *p, bool guarded, struct err *e)
 
 bool pass_replaces(const struct pass *p, const struct target *t)
 {
-        return t->replaces || (p->w->replace && t->unique_extra);
+        return t->replaces || ((p->w->replace || (t->deferrable && t->multi)) && t->unique_extra);
 }
 
 static enum sql_kind fast_kind(const struct fold_table *t, const struct net *n)
@@ -145,6 +148,8 @@ static enum status write_segment(struct work *w, const struct segment *seg, bool
         struct pass p = {.w = w, .a = w->a, .arena = arena, .seg = seg, .again = again};
         pass_clear_runs(&p);
         enum status s = pass_hold_against_tombs(&p, e);
+        if (s == ST_OK)
+                s = pass_waiting(&p, e);
         if (s == ST_OK && seg->ntables)
                 s = fast(&p, e);
         FAILPOINT("apply.midrows");
@@ -163,6 +168,8 @@ static enum status write_segment(struct work *w, const struct segment *seg, bool
                 s = pass_truncate(&p, e);
         if (s == ST_OK && seg->keyless)
                 s = pass_keyless(&p, e);
+        if (s == ST_OK)
+                pass_waiting_touched(&p);
         if (s == ST_OK && p.nlosers)
                 s = losers_record(w, p.losers, p.nlosers, e);
         return s;

@@ -135,7 +135,8 @@ const struct doctor_check doctor_checks[] = {
          .alone = check_triggers},
         {.name = "unique",
          .line = "further unique keys of tables that several leaders write",
-         .why = "two regions can take one value at the same time: the second row is refused in the other region and its origin stops",
+         .why = "two regions can take one value at the same time: the row with the greater key then waits outside the table until the value is free "
+                "(or, under a rule that adds contributions up, its origin stops)",
          .severities = "warning",
          .needs = NEEDS_DATABASE,
          .alone = check_unique},

@@ -135,8 +135,13 @@ const struct error_row error_table[] = {
          "`pangea init` in that region sets it; for what was written before let the table have last_write_wins until the origin has gone on"},
         {"row_refused", EXIT_RUNTIME, "a row cannot be written here: a constraint, a type or a right refuses it",
          "do what the message names; the origin goes on by itself"},
-        {"unique_conflict", EXIT_RUNTIME, "another row here holds the value of a unique column",
+        {"unique_conflict", EXIT_RUNTIME,
+         "another row here holds the value of a unique column, and none of the two may wait outside the table (one region writes it, or its rule adds "
+         "contributions up)",
          "change one of the two rows; the origin goes on by itself"},
+        {"suppressed_full", EXIT_RUNTIME,
+         "a million rows wait outside their tables already because others hold their unique values",
+         "change or delete rows that pangea.suppressed.held_by names; the origin goes on by itself"},
 };
 const size_t error_count = sizeof error_table / sizeof *error_table;
 

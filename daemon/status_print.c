@@ -193,6 +193,14 @@ static void agent_problems(struct status_view *v, const struct status_region *r,
                         "catch up\n",
                         r->region->name, name ? name : "?", name ? name : "?");
         }
+        json_array_foreach(json_object_get(doc, "suppressed"), i, o) /* the same in every region, and no fault: not degraded */
+        {
+                char since[32];
+                buf_printf(v->problems, "%s: table %s: %.0f rows wait outside it, the oldest for %s: %s. To do: %s\n",
+                           r->region->name, text(o, "table") ? text(o, "table") : "?", number(o, "rows"),
+                           since_str(since, sizeof since, text(o, "since")), text(o, "why") ? text(o, "why") : "?",
+                           text(o, "todo") ? text(o, "todo") : "?");
+        }
         timestamps_problem(v, r, json_object_get(doc, "commit_timestamps"));
         decisions(v, r, json_object_get(json_object_get(doc, "siblings"), "manual"));
         if (bad_state(text(doc, "state")) && !named) {

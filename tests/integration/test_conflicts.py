@@ -157,23 +157,6 @@ def storm(c):
 
 
 @test(tables="CREATE TABLE public.t (id int PRIMARY KEY, v text UNIQUE)")
-def second_unique_key(c):
-    """a violated secondary unique key stops that origin by name; the mend lets it go on"""
-    for r in c:
-        r.kill()
-    c.us.app("INSERT INTO t VALUES (1, 'same')")
-    c.eu.app("INSERT INTO t VALUES (2, 'same')")
-    c.run()
-    until(lambda: "public.t" in str(c.eu.origin("us").get("why")) or (False, c.eu.origin("us")), "eu names the table", 20)
-    until(lambda: "public.t" in str(c.us.origin("eu").get("why")) or (False, c.us.origin("eu")), "us names the table", 20)
-    c.us.app("UPDATE t SET v = 'other' WHERE id = 1")
-    c.expect("SELECT id FROM t ORDER BY id", [(1,), (2,)], ["us"], 30)
-    c.eu.app("UPDATE t SET v = 'mended' WHERE id = 2")
-    c.expect(ASK, [(1, "other"), (2, "mended")], limit=30)
-    c.barrier()
-
-
-@test(tables="CREATE TABLE public.t (id int PRIMARY KEY, v text UNIQUE)")
 def swapped_unique_values(c):
     """two rows that exchange their unique values in one transaction need no unique violation in the target"""
     c.us.app("INSERT INTO t VALUES (1, 'a'), (2, 'b')")
