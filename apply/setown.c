@@ -63,6 +63,18 @@ static enum status drop_others(struct pass *p, struct set_table *t, struct err *
         return s;
 }
 
+/* The log was not read to the end: a row whose transaction is not known may be a later one of the same microsecond. */
+static void not_sure(const struct pass *p, struct set_table *t)
+{
+        for (uint32_t i = 0; i < t->n; i++) {
+                struct set_key *k = &t->keys[i];
+                if (!k->local || ownlog_knows(p->a->own, k->standing->ts_us, k->standing->xmin))
+                        continue;
+                k->local = false;
+                k->row_dot.hlc.v = 0;
+        }
+}
+
 static enum status own_table(struct pass *p, struct set_table *t, bool killed, bool *wrote, struct err *e)
 {
         enum status s = ST_OK;
@@ -83,6 +95,8 @@ static enum status own_table(struct pass *p, struct set_table *t, bool killed, b
                 s = own_catch_up(p->a, e); /* whether it is this very change that stands must be known for sure */
         if (s == ST_OK)
                 s = sets_standing(p, t, e);
+        if (!killed)
+                not_sure(p, t);
         if (s == ST_OK)
                 s = siblings_load(p, &t, 1, e);
         if (s == ST_OK)

@@ -76,6 +76,18 @@ static enum status tomb_of_table(struct pass *p, const char *name, region_id reg
         return s;
 }
 
+/* An insert in flight would not be seen, and what is then added to its row would count on a row that is dead elsewhere: nobody else writes the
+ * table until this is committed. */
+static enum status lock_table(struct pass *p, const char *qualified, struct err *e)
+{
+        struct buf sql;
+        buf_init(&sql, 0);
+        buf_printf(&sql, "LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE", qualified);
+        enum status s = session_query(p->a->db, buf_cstr(&sql), 0, NULL, NULL, NULL, e);
+        buf_release(&sql);
+        return s;
+}
+
 /* The rows that the guard kept, or that are open, each as a delete of its key. */
 static enum status truncate_set(struct pass *p, const char *name, const char *qualified, struct err *e)
 {
@@ -96,7 +108,9 @@ static enum status truncate_multi(struct pass *p, const char *name, const char *
         struct applier *a = p->a;
         struct rest rest = {.n = 0};
         const struct target *t = p->seg->map.target;
-        enum status s = sql_send_truncate(a->db, &a->origins, t, qualified, &p->w->guard, NULL, NULL, e);
+        enum status s = t->set ? lock_table(p, qualified, e) : ST_OK;
+        if (s == ST_OK)
+                s = sql_send_truncate(a->db, &a->origins, t, qualified, &p->w->guard, NULL, NULL, e);
         if (t->set)
                 return s == ST_OK ? truncate_set(p, name, qualified, e) : s;
         if (s == ST_OK)
