@@ -1,8 +1,8 @@
-"""The mistakes: name, file, the text that is there once, and what stands there instead. Those in tests/simulation are mistakes in what apply does
-around the conflict core, made in the simulation's own account of it."""
+"""The mistakes: name, file, the text that is there once, what stands there instead, and, where it takes many histories, the rule that shows it.
+Those in tests/simulation are mistakes in what apply does around the conflict core, made in the simulation's own account of it."""
 import collections
 
-Mistake = collections.namedtuple("Mistake", "name file old new")
+Mistake = collections.namedtuple("Mistake", "name file old new rule", defaults=(None,))
 MISTAKES = [Mistake(*m) for m in (
     # ---- last write wins, vectors, tombstones, stability
     ("a tie goes to whoever applies", "conflict/lww.c",
@@ -42,13 +42,15 @@ MISTAKES = [Mistake(*m) for m in (
      "if (in->seen.at[0].v == UINT64_MAX)\n                        w->v[n++] = w->v[i];\n        }"),
     ("siblings that were seen stay", "conflict/merge.c",
      "if (!seen_covers(&in->seen, w->v[i].dot))\n                        w->v[n++] = w->v[i];\n        }",
-     "w->v[n++] = w->v[i];\n        }"),
+     "w->v[n++] = w->v[i];\n        }", "greatest"),
     ("no repair of a local row that a tombstone kills", "conflict/merge.c",
      "if (v->row && killed(&w, v, &killer))", "if (v->row && killed(&w, v, &killer) && v->dot.hlc.v == 0)"),
     ("the loser that a merge keeps in part is not recorded", "conflict/merge.c",
      "if (i != winner)\n                        lose(", "if (i != winner && winner == w->n)\n                        lose("),
     ("what a group does in its next part is taken for a repetition", "conflict/merge.c",
-     "if (deletes)\n                return tomb && !in->row;", "if (deletes)\n                return tomb;"),
+     "if (w->in->again)\n                return false;", "if (w->in->again && w->n > 99)\n                return false;", "greatest"),
+    ("a sibling that its group changed once more is not stored", "conflict/merge.c",
+     " || w->v[i].row != w->stands->sibs[i].row)", ")"),
     ("first_write_wins: a tie goes to whoever stands first", "conflict/outcome.c",
      "case RULE_FIRST_WRITE_WINS: return -later;", "case RULE_FIRST_WRITE_WINS: return a->dot.hlc.v == b->dot.hlc.v ? 1 : -later;"),
     ("siblings stand in the order of arrival", "conflict/merge.c",
@@ -62,7 +64,7 @@ MISTAKES = [Mistake(*m) for m in (
     ("contributions are made again when the own log is read again", "conflict/dots.c",
      "return before && before->dot.hlc.v >= d.hlc.v;", "return before && before->dot.hlc.v > d.hlc.v + 1000000;"),
     ("union removes what it has not seen", "conflict/union.c",
-     "removed = elements_less(&removed, dotted, s->arena);", "removed = elements_less(&removed, &(struct cells){0, NULL}, s->arena);"),
+     "removed = elements_less(&removed, dotted, s->arena);", "removed = dotted->n > 99 ? elements_less(&removed, dotted, s->arena) : removed;"),
     ("a column's dot is not kept", "conflict/dots.c",
      "s->d[s->n++] = (struct column_dot){.col = col, .element = element, .dot = d};",
      "s->d[s->n] = (struct column_dot){.col = col, .element = element, .dot = d};\n        s->n += element.len == 0;"),
@@ -70,6 +72,11 @@ MISTAKES = [Mistake(*m) for m in (
      "dots_drop_seen(&s, COLUMN_ALL, stable);", "s.n = stable ? 0 : s.n;"),
     ("sets are forgotten before they are stable", "conflict/dots.c",
      "if (!seen_covers(stable, v[i].dot))\n                        return false;", "if (!seen_covers(stable, v[i].dot) && n > 9)\n                        return false;"),
+    # ---- unique keys
+    ("who holds a unique value: the greater key", "conflict/unique.c",
+     "return c ? c : (a->klen > b->klen) - (a->klen < b->klen);", "return c ? -c : (a->klen > b->klen) - (a->klen < b->klen);", "lww/unique"),
+    ("clashes are settled in pairs", "conflict/unique.c",
+     "keep[me] = !(keep[other] && clash(ctx, me, other));", "keep[me] = !clash(ctx, me, other);", "lww/unique"),
     # ---- apply: groups and the own log
     ("insert and delete fold to nothing", "apply/fold.c",
      "n->del = n->had_del = true;", "n->del = n->had_del = true;\n        if (n->is_insert)\n                f->table_of[n - f->nets] = FORGOTTEN, f->open[rel_of(f, c)]--;"),
@@ -82,27 +89,33 @@ MISTAKES = [Mistake(*m) for m in (
     # ---- what apply does around them, in the simulation's account of it
     ("the winner's row is written again under the loser's dot", "tests/simulation/apply.c",
      "if (v == VERDICT_KEEP_MINE)\n                return DONE;\n        write_row",
-     "if (v == VERDICT_KEEP_MINE && row->img)\n                tx_put(w, tx, in->key, row->img, row->vids);\n        if (v == VERDICT_KEEP_MINE)\n                return DONE;\n        write_row"),
+     "if (v == VERDICT_KEEP_MINE && row->img)\n                tx_put(w, tx, in->key, row->img, row->vids);\n        if (v == VERDICT_KEEP_MINE)\n                return DONE;\n        write_row", "lww"),
     ("no tombstone is held against existing rows", "tests/simulation/apply.c",
-     "if (!in->net->del && lww_killed(", "if (!in->net->del && !row->img && lww_killed("),
+     "if (!in->net->del && lww_killed(", "if (!in->net->del && !row->img && lww_killed(", "lww"),
     ("a tombstone is forgotten by age", "tests/simulation/own.c",
-     "if (!t->at[o].v || t->at[o].v > r->a.stable.at[o].v)", "if (!t->at[o].v || (int)t->at[o].v + 20 > w->now)"),
+     "if (!t->at[o].v || t->at[o].v > r->a.stable.at[o].v)", "if (!t->at[o].v || (int)t->at[o].v + 20 > w->now)", "lww"),
     ("no repair from the own log", "tests/simulation/own.c",
-     "if (!in->net->del && judge_put(w, r, tx, in) == BLOCK)", "if (!in->net->del && r->gen > 1 && judge_put(w, r, tx, in) == BLOCK)"),
+     "if (!in->net->del && judge_put(w, r, tx, in) == BLOCK)", "if (!in->net->del && r->gen > 1 && judge_put(w, r, tx, in) == BLOCK)", "lww"),
     ("no own delete is held against what was applied", "tests/simulation/own.c",
-     "if (in->net->del && judge_delete(w, r, tx, in, &lost) == BLOCK)", "if (in->net->del && r->gen > 1 && judge_delete(w, r, tx, in, &lost) == BLOCK)"),
+     "if (in->net->del && judge_delete(w, r, tx, in, &lost) == BLOCK)", "if (in->net->del && r->gen > 1 && judge_delete(w, r, tx, in, &lost) == BLOCK)", "lww"),
     ("the fast path runs over open siblings", "tests/simulation/sets.c",
-     "!d->sib[k->in->key].n && memcmp(", "memcmp("),
+     "d->sib[k->in->key].n == 0 &&", "", "greatest"),
     ("the own log's queue is not processed first", "tests/simulation/sets.c",
-     "(!r->follower && own_process_sets(w, r, tx, taken) == BLOCK)", "(r->gen > 1 && own_process_sets(w, r, tx, taken) == BLOCK)"),
+     "(!r->follower && own_process_sets(w, r, tx, taken) == BLOCK)", "(r->gen > 1 && own_process_sets(w, r, tx, taken) == BLOCK)", "mixed"),
     ("a put into an absent key does not wait for the own log", "tests/simulation/sets.c",
-     "return !k->in->net->del;", "return false;"),
+     "return !k->in->net->del;", "return false;", "delta"),
     ("siblings of an overwritten row are still believed", "tests/simulation/sets.c",
-     "k->stale = s->n && (!k->row.img || s->xid != k->row.xid);", "k->stale = s->n && !k->row.img;"),
+     "k->stale = s->n && (!k->row.img || s->xid != k->row.xid);", "k->stale = s->n && !k->row.img;", "greatest"),
+    ("an own change is covered by itself", "tests/simulation/sets.c",
+     "own ? JUDGE_OWN : JUDGE_SET", "JUDGE_SET", "text_merge"),
     ("a row of the own log is known by its commit time alone", "tests/simulation/sets.c",
-     "if (own && !own_knows(k->r, &k->row) && !own_caught_up(k->r))", "if (own && k->r->gen > 1)"),
+     "if (own && !own_knows(k->r, &k->row) && !own_caught_up(k->r))", "if (own && k->r->gen > 1)", "text_merge"),
     ("TRUNCATE does not wait for an insert in flight", "tests/simulation/sets.c",
-     "if (!db_lock(r, key, LOCK_APPLY))\n                        return BLOCK; /* the table", "if (r->gen > 1)\n                        return BLOCK; /* the table"),
+     "if (!db_lock(r, key, LOCK_APPLY))\n                        return BLOCK; /* the table", "if (r->gen > 1)\n                        return BLOCK; /* the table", "delta"),
+    ("a waiting row comes back over an unread local write of its key", "tests/simulation/unique.c",
+     "(!own_caught_up(r) || own_speaks_of(w, r, key))", "r->gen > 1", "lww/unique"),
+    ("a change of a waiting row is written into the table", "tests/simulation/unique.c",
+     "*waits = was.img != NULL;", "*waits = was.img != NULL && in->net->del;", "lww/unique"),
     ("a row's group is found by its commit time alone", "tests/simulation/own.c",
-     "if (touches(w, p, t, key))\n                                by_key = p;", "by_key = touches(w, p, t, key) || p ? p : by_key;"),
+     "if (touches(w, p, t, key))\n                                by_key = p;", "by_key = touches(w, p, t, key) || p ? p : by_key;", "lww"),
 )]

@@ -55,13 +55,13 @@ def run(tree, *command):
     return fault.group(0)[:110] if fault else f"exit {done.returncode}"
 
 
-def killer(tree, runs):
+def killer(tree, runs, rule=None):
     for unit in UNITS:
         failed = run(tree, f"build/test/unit/{unit}")
         if failed:
             return f"unit/{unit}: {failed}"
     for how in (("--runs", str(runs)), ("--exhaustive", str(5 * runs))):
-        failed = run(tree, "build/test/simulation", *how, "--stop")
+        failed = run(tree, "build/test/simulation", *how, "--stop", *(("--rule", rule) if rule else ()))
         if failed:
             return f"simulation {how[0]}: {failed}"
     return None
@@ -95,7 +95,7 @@ def main():
                 with open(path, "w", encoding="utf-8") as f:
                     f.write(text.replace(m.old, m.new))
                 wrong = build(tree)
-                by = None if wrong else killer(tree, args.runs)
+                by = None if wrong else killer(tree, args.runs, m.rule)
                 with open(path, "w", encoding="utf-8") as f:
                     f.write(text)
             else:

@@ -268,6 +268,11 @@ static enum done lww_apply(struct world *w, struct region *r, struct apply_tx *t
                 tx_lose(w, tx, in->key, in->dot, in->vid);
                 return DONE;
         }
+        bool waits = false;
+        if (w->set.rules->unique && unique_waiting(w, r, tx, in, &waits) == BLOCK)
+                return BLOCK;
+        if (waits)
+                return DONE;
         if (row->img) {
                 if (!db_lock(r, in->key, LOCK_APPLY))
                         return BLOCK;
@@ -294,6 +299,7 @@ static enum done truncate(struct world *w, struct region *r, struct apply_tx *tx
         for (unsigned k = t * PER_TABLE; w->set.rules->lww[t] && k < (t + 1) * PER_TABLE; k++) {
                 const struct row *row = &tx->view->row[k];
                 struct incoming_net in = truncate_in(w, tx->rec, tx->origin, seg->truncate, k);
+                unique_truncate(w, tx, &in);
                 if (!row->img)
                         continue;
                 if (!db_lock(r, k, LOCK_APPLY))
@@ -321,7 +327,7 @@ static enum done segment_apply(struct world *w, struct region *r, struct apply_t
                                 return BLOCK;
                 }
         }
-        if (sets_segment(w, r, tx, seg, again, slow) == BLOCK)
+        if (sets_segment(w, r, tx, seg, again, slow) == BLOCK || (w->set.rules->unique && unique_fix(w, r, tx) == BLOCK))
                 return BLOCK;
         return seg->truncate ? truncate(w, r, tx, seg) : DONE;
 }

@@ -238,6 +238,10 @@ void db_effect(struct db *d, const struct effect *fx)
                         d->sib[k].xid = fx->row.xid;
                 memset(&d->row[k], 0, sizeof d->row[k]);
                 break;
+        case FX_WAIT:
+                d->supp[k].row = fx->row;
+                d->supp[k].dot = fx->dot;
+                break;
         case FX_UNHIDE:
                 if (d->sib[k].n && d->sib[k].xid == d->supp[k].row.xid)
                         memset(&d->sib[k], 0, sizeof d->sib[k]);

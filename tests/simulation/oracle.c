@@ -404,7 +404,7 @@ static bool recorded(const struct world *w, const struct region *r, unsigned vid
 {
         const struct true_version *v = &w->v[vid];
         for (const struct lost *l = r->d.losers; l; l = l->next)
-                if (l->key == v->key && l->dot.hlc.v == v->dot.hlc.v && l->dot.region.i == v->dot.region.i)
+                if (l->vid == vid || (l->key == v->key && l->dot.hlc.v == v->dot.hlc.v && l->dot.region.i == v->dot.region.i))
                         return true;
         return false;
 }
@@ -432,8 +432,8 @@ static void check_key(struct world *w, unsigned k, struct expected *x, bool visi
                         world_fault(w, "RULE: key %u at %s is %s, the whole history gives %s", k, name, got, want);
                 }
                 for (unsigned v = 0; v < w->nv; v++)
-                        if (w->v[v].op != CHANGE_DELETE &&
-                            (vset_has(&x->losers, v) || (x->present && !visible && vset_has(&x->winners, v))) && !recorded(w, r, v))
+                        if (w->v[v].op != CHANGE_DELETE && !recorded(w, r, v) &&
+                            (vset_has(&x->losers, v) || (x->present && !visible && vset_has(&x->winners, v))))
                                 world_fault(w, "C9: version %u (%s:%u) of key %u lost and is not recorded at %s", v,
                                             w->regs.name[w->v[v].region.i], (unsigned)w->v[v].dot.hlc.v, k, name);
         }

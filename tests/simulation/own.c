@@ -72,6 +72,15 @@ static bool touches(const struct world *w, const struct rec *p, uint32_t tx, uns
         return false;
 }
 
+bool own_speaks_of(const struct world *w, const struct region *r, unsigned key)
+{
+        for (int i = r->a.own_done; i < r->a.nown; i++)
+                for (uint32_t t = 0; own_rec(r, i)->kind == REC_GROUP && t < own_rec(r, i)->g.ntxs; t++)
+                        if (touches(w, own_rec(r, i), t, key))
+                                return true;
+        return false;
+}
+
 struct own_version own_version_of(const struct world *w, const struct region *r, const struct row *row, unsigned key)
 {
         const struct rec *by_key = NULL;
@@ -150,6 +159,8 @@ static enum done own_truncate(struct world *w, struct region *r, struct apply_tx
                 struct incoming_net in = truncate_in(w, rec, me, seg->truncate, k);
                 if (!w->set.rules->lww[t])
                         sets_own_truncate(w, tx, &in);
+                else
+                        unique_truncate(w, tx, &in);
                 if (!w->set.rules->lww[t] || !row->img)
                         continue;
                 if (!db_lock(r, k, LOCK_APPLY))
@@ -168,6 +179,8 @@ static enum done own_truncate(struct world *w, struct region *r, struct apply_tx
 static enum done repair_lww(struct world *w, struct region *r, struct apply_tx *tx, const struct incoming_net *in)
 {
         bool lost = false;
+        if (w->set.rules->unique && unique_own(w, r, tx, in) == BLOCK)
+                return BLOCK;
         if (in->net->del && judge_delete(w, r, tx, in, &lost) == BLOCK)
                 return BLOCK;
         if (!in->net->del && judge_put(w, r, tx, in) == BLOCK)

@@ -96,6 +96,7 @@ static const struct {
         {"lww+delta", {&lww, &delta}, {NULL, NULL}, false},
         {"union+first", {&set, &first}, {NULL, NULL}, false},
         {"generations", {&greatest, &first}, {&least, &priority}, false},
+        {"lww/unique", {&lww, &lww}, {NULL, NULL}, true},
 };
 enum { RULES = sizeof list / sizeof *list };
 

@@ -176,11 +176,13 @@ static const struct {
         {STEP_OWNREAD, 3, 0, 0}, {STEP_OWNFIX, 3, 0, 0},    {STEP_TX, 6, 0, 0},       {STEP_BEGIN, 3, 0, 0},
         {STEP_COMMIT, 5, 0, 0},  {STEP_KILLAPPLY, 0, 1, 0}, {STEP_KILLCAP, 0, 1, 0},  {STEP_ZOMBIE, 0, 1, 0},
         {STEP_NEWCAP, 0, 4, 3},  {STEP_LAND, 0, 3, 3},      {STEP_FLUSH, 0, 0, 4},    {STEP_CRASH, 0, 0, 2},
-        {STEP_RULE, 1, 0, 0},
+        {STEP_RULE, 1, 0, 0},    {STEP_UNIQUE, 0, 0, 0}, /* 3 where there are unique keys */
 };
 
 static unsigned weight_of(const struct run *x, unsigned i, bool faults)
 {
+        if (weights[i].kind == STEP_UNIQUE)
+                return x->w->set.rules->unique ? 3 : 0;
         return weights[i].weight + (faults ? weights[i].fault : 0u) + (x->w->set.async ? weights[i].async : 0u);
 }
 
@@ -238,6 +240,7 @@ static void random_step(struct run *x, bool faults, const uint8_t slow[REGIONS],
         case STEP_DONE:
         case STEP_STABLE:
         case STEP_FLUSH:
+        case STEP_UNIQUE:
         case STEP_KINDS: break;
         }
         take(x, s);

@@ -57,7 +57,7 @@ static bool takes_fast_path(const struct at_key *k)
         const struct db *d = k->tx->view;
         struct vector tombs = tombs_of(d, k->in->key), none = {.at = {{0}}};
         const struct rule *rule = newest(k->w, k->r, k->in->key);
-        return !rule_keeps_dots(rule) && !keeps_olds(rule) && !n->fresh && !(n->had_del && !n->del) && !d->sib[k->in->key].n &&
+        return !rule_keeps_dots(rule) && !keeps_olds(rule) && !n->fresh && !(n->had_del && !n->del) && d->sib[k->in->key].n == 0 &&
                memcmp(&tombs, &none, sizeof none) == 0;
 }
 

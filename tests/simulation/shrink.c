@@ -140,6 +140,7 @@ const char *step_str(char *buf, size_t size, const struct world *w, const struct
                 [STEP_STABLE] = "forgets what is stable",
                 [STEP_FLUSH] = "the WAL is flushed",
                 [STEP_CRASH] = "PostgreSQL crashes",
+                [STEP_UNIQUE] = "looks who may come back",
                 [STEP_RULE] = "learns of the next rules generation",
         };
         size_t n = (size_t)snprintf(buf, size, "%s", names[s->kind]);

@@ -5,6 +5,7 @@
  *   apply.c    one group of another region; guard, slow path (conflict/standing, conflict/lww, apply/fold)
  *   sets.c     the same under rules that need the siblings (conflict/merge)
  *   own.c      the own log: index, repairs, stability (conflict/stable)
+ *   unique.c   rows that wait because another one holds their unique value
  *   oracle.c   the true causal history, and what it says every region must hold; naive, and without the product's code
  *   world.c    steps, the seeded scheduler, coming to rest;  shrink.c  the minimal schedule;  simulation.c  the program
  *
@@ -161,7 +162,20 @@ struct reader {
 };
 
 /* What an apply transaction does at its commit. */
-enum effect_kind { FX_PUT, FX_DROP, FX_TOMB, FX_TTOMB, FX_SIBS, FX_DOTS, FX_LOSE, FX_DROP_ROW, FX_HIDE, FX_UNHIDE, FX_BACK };
+enum effect_kind {
+        FX_PUT,
+        FX_DROP,
+        FX_TOMB,
+        FX_TTOMB,
+        FX_SIBS,
+        FX_DOTS,
+        FX_LOSE,
+        FX_DROP_ROW,
+        FX_HIDE,
+        FX_WAIT,
+        FX_UNHIDE,
+        FX_BACK
+};
 struct effect {
         struct effect *next;
         enum effect_kind kind;
@@ -263,6 +277,7 @@ enum step_kind {
         STEP_FLUSH,
         STEP_CRASH,
         STEP_RULE,
+        STEP_UNIQUE,
         STEP_KINDS
 };
 
@@ -409,6 +424,7 @@ bool own_read(struct world *w, struct region *r);
 bool own_caught_up(const struct region *r);
 bool own_fix(struct world *w, struct region *r);
 uint64_t own_h(const struct region *r, hlc_t v);
+bool own_speaks_of(const struct world *w, const struct region *r, unsigned key); /* a write of the key is read, not processed */
 bool own_knows(const struct region *r, const struct row *row);
 /* The version that the own log holds for a local row; rec NULL: older than everything unstable. */
 struct own_version {
@@ -425,6 +441,13 @@ enum done sets_own(struct world *w, struct region *r, struct apply_tx *tx, const
 void sets_own_truncate(struct world *w, struct apply_tx *tx, const struct incoming_net *in);
 void sets_stable(struct world *w, struct region *r, bool *did);
 const struct rule *rule_of_dot(const struct world *w, const struct region *r, unsigned key, struct dot dot);
+
+/* unique.c */
+enum done unique_fix(struct world *w, struct region *r, struct apply_tx *tx);
+enum done unique_waiting(struct world *w, struct region *r, struct apply_tx *tx, const struct incoming_net *in, bool *waits);
+void unique_truncate(struct world *w, struct apply_tx *tx, const struct incoming_net *in);
+enum done unique_own(struct world *w, struct region *r, struct apply_tx *tx, const struct incoming_net *in);
+bool unique_again(struct world *w, struct region *r);
 
 /* oracle.c */
 unsigned oracle_write(struct world *w, struct region *r, const struct write *wr, const struct row *stands);

@@ -96,6 +96,7 @@ static bool do_step(struct world *w, const struct step *s)
         case STEP_DONE: return apply_done(w, r);
         case STEP_KILLAPPLY: apply_reset(w, r, s->arg); return true;
         case STEP_STABLE: return stability_turn_of(w, r);
+        case STEP_UNIQUE: return w->set.rules->unique && unique_again(w, r);
         case STEP_FLUSH:
                 if (r->flushed < 0 || r->flushed == r->nwal)
                         return false;
@@ -166,6 +167,8 @@ static bool region_turn(struct world *w, struct region *r)
                 while (apply_done(w, r) || (o != id_of(w, r) && apply_exec(w, r, o, false)))
                         moved = true;
         while (own_fix(w, r))
+                moved = true;
+        while (w->set.rules->unique && unique_again(w, r))
                 moved = true;
         return stability_turn_of(w, r) || moved;
 }
