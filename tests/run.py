@@ -20,7 +20,7 @@ ROOT = os.path.dirname(HERE)
 sys.path[:0] = [HERE, os.path.join(HERE, "integration")]
 sys.dont_write_bytecode = True
 
-HISTORIES = 120000  # of tests/simulation, always the same ones
+HISTORIES = 108000  # of tests/simulation, always the same ones
 
 SANITIZER_ENV = {
     "ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0:exitcode=66",
@@ -55,7 +55,7 @@ def programs(build):
     runs = HISTORIES // 40 if "/test-" in build else HISTORIES
     out.append(("simulation/seeds", simulation, "--seeds", os.path.join(HERE, "simulation", "seeds.txt")))
     out.append(("simulation/histories", simulation, "--seed", "1", "--runs", str(runs)))
-    out.append(("simulation/exhaustive", simulation, "--exhaustive", str(4 * runs)))
+    out.append(("simulation/exhaustive", simulation, "--exhaustive", str(3 * runs)))
     for f in sorted(os.listdir(os.path.join(HERE, "deploy"))):
         if re.fullmatch(r"test_\w+\.py", f):
             out.append((f"deploy/{f[:-3]}", os.path.join(HERE, "deploy", f)))
@@ -254,7 +254,8 @@ def main():
         return 0
     total, start = Sum(), time.monotonic()
     for program in alone:
-        run_program(total, *program, limit=120 * float(os.environ.get("PANGEA_TEST_SLOW", "1")))
+        limit = 600 if program[0].startswith("simulation/") else 120
+        run_program(total, *program, limit=limit * float(os.environ.get("PANGEA_TEST_SLOW", "1")))
     if tests and not os.path.exists(os.path.join(ROOT, args.build, "pangea")):
         total.add(False, "integration", 0, f"{args.build}/pangea was not built")
     elif tests:
