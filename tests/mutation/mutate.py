@@ -20,20 +20,17 @@ sys.path.insert(0, HERE)
 from mistakes import MISTAKES  # noqa: E402
 
 UNITS = ("test_conflict", "test_conflict_laws", "test_conflict_value", "test_apply_fold", "test_apply_ownlog")
-PARTS = ("Makefile", "base", "change", "postgres", "kafka", "config", "topology", "conflict", "capture", "apply", "daemon", "http", "tests/unit",
-         "tests/simulation", "build/gen", "build/test")
+LEFT_OUT = (".git", ".cache", "build", "bench")
 
 
 def copy_tree(to):
-    for part in PARTS:
+    parts = [p for p in os.listdir(ROOT) if p not in LEFT_OUT] + ["build/gen", "build/test"]
+    for part in parts:
         source, target = os.path.join(ROOT, part), os.path.join(to, part)
-        os.makedirs(os.path.dirname(target), exist_ok=True)
         if os.path.isdir(source):
-            shutil.copytree(source, target, ignore=shutil.ignore_patterns("pangea", "integration", "fuzz"), symlinks=True)
-        elif os.path.exists(source):
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("pangea", "broker_log", "fuzz_wire"), symlinks=True)
+        else:
             shutil.copy2(source, target)
-    os.makedirs(os.path.join(to, "tests", "integration"), exist_ok=True)
-    os.makedirs(os.path.join(to, "tests", "fuzz"), exist_ok=True)
 
 
 def build(tree):

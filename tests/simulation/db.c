@@ -275,6 +275,8 @@ void db_crash(struct world *w, struct region *r, int back)
         memset(r->ulock, 0, sizeof r->ulock);
         memset(&r->a.tx, 0, sizeof r->a.tx);
         apply_reset(w, r, 0);
+        if (r->follower)
+                return;
         struct capture *c = &r->cap[r->ncap - 1];
         c->owns_slot = false;
         if (c->dead || c->zombie)
