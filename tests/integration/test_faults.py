@@ -195,6 +195,33 @@ def slot_recreated(c):
     assert c.eu.sql("SELECT id FROM counter WHERE id = 99") == []
 
 
+@test(tables=T, own_postgres="each", limit=90)
+def slot_invalidated(c):
+    """F3: max_slot_wal_keep_size passed while capture is down: doctor warns before; after it a named stop, never a silent gap"""
+    c.us.app("INSERT INTO counter VALUES (97, 0)")
+    c.barrier()
+    c.us.kill()
+    c.us.sql("ALTER SYSTEM SET max_slot_wal_keep_size = '48MB'")
+    c.us.sql("SELECT pg_reload_conf()")
+    c.us.app("INSERT INTO counter VALUES (98, 0)")
+
+    def segment():
+        c.us.sql("CREATE TABLE public.filler AS SELECT 1 AS x; DROP TABLE public.filler")
+        c.us.sql("SELECT pg_switch_wal()")
+        c.us.sql("CHECKPOINT")
+        return c.us.value("SELECT wal_status FROM pg_replication_slots WHERE slot_name = %s", c.us.slot)
+
+    segment()
+    assert segment() != "lost"
+    _, out, err = c.command("doctor", check=None)
+    assert c.us.slot in out + err and "max_slot_wal_keep_size" in out + err, out + err
+    until(lambda: segment() == "lost", "the slot is invalidated", 30, every=0.1)
+    d = c.us.run("capture")
+    stops(c, c.us, "capture", "slot_lost")
+    assert d.wait(30) in (1, 4, 5)
+    assert c.eu.sql("SELECT id FROM counter WHERE id = 98") == []
+
+
 @test(tables=T, own_kafka="one", limit=90)
 def topic_gone(c):
     """F8: the log deleted and made anew: both sides stop by name"""
