@@ -73,7 +73,9 @@ enum status kafka_reader_open(struct kafka_reader **out, const struct kafka_conf
                 goto fail;
         r->queue = rd_kafka_queue_new(r->client.rk);
         r->rkt = rd_kafka_topic_new(r->client.rk, topic, NULL);
-        st = r->rkt ? start(r, e) : client_fail(&r->client, e, rd_kafka_last_error(), "log %s", topic);
+        /* Where the log begins or ends librdkafka has to ask first, and when it is stopped before the answer has come it may never fetch
+         * again: whoever opens a log at its end in order to seek somewhere does not start it at all. */
+        st = !r->rkt ? client_fail(&r->client, e, rd_kafka_last_error(), "log %s", topic) : r->at < 0 ? ST_OK : start(r, e);
         if (st)
                 goto fail;
         *out = r;
@@ -207,6 +209,11 @@ enum status kafka_reader_next(struct kafka_reader *r, int timeout_ms, struct kaf
 {
         int64_t deadline = client_deadline(timeout_ms);
         *out = (struct kafka_msg){.offset = {-1}};
+        if (!r->started) {
+                enum status st = start(r, e);
+                if (st)
+                        return st;
+        }
         for (;;) {
                 int same_ms = INT_MAX;
                 enum status st = r->halt ? ask(r, &same_ms, e) : ST_OK;

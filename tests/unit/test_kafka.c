@@ -469,6 +469,21 @@ static void seeks_give_what_they_say(void **state)
         kafka_reader_close(r);
 }
 
+/* As capture looks at the end of its log when it starts: librdkafka 2.0.2 fetches nothing for good when it is sent elsewhere while it asks
+ * where the end is. */
+static void a_reader_sent_elsewhere_at_once_reads(void **state)
+{
+        struct mock *m = *state;
+        struct err e = {0};
+        fill(m, 10);
+        for (int i = 0; i < 60; i++) {
+                struct kafka_reader *r = reader(m, i % 2 ? KAFKA_FROM_END : KAFKA_FROM_START);
+                assert_ok(kafka_reader_seek(r, (koffset_t){i % 10}, 1000, &e));
+                expect(r, i % 10, NULL);
+                kafka_reader_close(r);
+        }
+}
+
 static void an_offset_that_is_not_there_is_told_until_a_seek(void **state)
 {
         struct mock *m = *state;
@@ -642,6 +657,7 @@ int main(void)
                 WITH_MOCK(a_record_that_is_too_large_is_refused_by_name),
                 WITH_MOCK(closing_calls_no_report),
                 WITH_MOCK(seeks_give_what_they_say),
+                WITH_MOCK(a_reader_sent_elsewhere_at_once_reads),
                 WITH_MOCK(an_offset_that_is_not_there_is_told_until_a_seek),
                 WITH_MOCK(a_broker_that_errs_for_a_moment_stops_no_reader),
                 WITH_MOCK(closing_while_an_offset_is_refused_ends),
