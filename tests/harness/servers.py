@@ -9,6 +9,8 @@ import tempfile
 
 import psycopg2
 
+from harness.wait import SLOW
+
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 POSTGRES = os.path.join(ROOT, "scripts", "postgres.sh")
 KAFKA = os.path.join(ROOT, "scripts", "kafka.sh")
@@ -32,7 +34,9 @@ class Postgres:
     """One server. Its superuser is postgres; `pangea` is the run-time role (no superuser), `app` owns the databases and tables."""
 
     # Every test has origins and slots of its own in the shared server; fsync is off because only processes die here, not the machine.
-    OPTIONS = ("max_replication_slots=200", "max_wal_senders=100", "max_connections=400", "autovacuum_naptime=5s")
+    # A sanitizer's capture reads nothing for a while when it splits a row of 50 MB.
+    OPTIONS = ("max_replication_slots=200", "max_wal_senders=100", "max_connections=400", "autovacuum_naptime=5s",
+               f"wal_sender_timeout={30 * SLOW:g}s")
 
     def __init__(self, folder, options=(), encoding=None, clock=False, full=None):
         """clock: set_clock works. full: a library (tests/harness/full.c) with which fill() works."""

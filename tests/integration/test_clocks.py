@@ -41,17 +41,18 @@ def equal_timestamps(c):
     c.us.app("INSERT INTO t SELECT g, 'first' FROM generate_series(1, 5) g")
     c.barrier()
     at = c.us.value("SELECT to_char(clock_timestamp() AT TIME ZONE current_setting('TimeZone') + interval '20 min', 'YYYY-MM-DD HH24:MI:SS')")
-    for key in range(1, 6):
-        for region in c:
+    for key in (1, 2):
+        for region in c:  # none hears of the others meanwhile: the second write would be a later one
+            region.kill()
             region.postgres.set_clock(at)
         for region in c:
             region.app("UPDATE t SET v = %s WHERE id = %s", region.name, key)
-        times = {region.value("SELECT pg_xact_commit_timestamp(xmin) FROM t WHERE id = %s AND v = %s", key, region.name) for region in c} - {None}
+        times = {region.value("SELECT pg_xact_commit_timestamp(xmin) FROM t WHERE id = %s", key) for region in c}
         for region in c:
             region.postgres.set_clock("+0")
-        if key == 1:
-            assert len(times) == 1, f"the clocks did not stand still: {times}"
-        c.barrier()
+        assert len(times) == 1, f"the clocks did not stand still: {times}"
+        c.run()
+        c.barrier(60)
         c.converged("SELECT * FROM t ORDER BY id")
     # the first time each region's HLC is that microsecond; a tie goes to the greater name
     c.expect("SELECT v FROM t WHERE id = 1", [("us",)])
