@@ -9,6 +9,7 @@ import os
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -98,6 +99,12 @@ def number(path):
 
 
 # ---- one region ---------------------------------------------------------------------------------------------------------------------
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
 class Region:
     """A PostgreSQL cluster, a Kafka broker and a daemon."""
 
@@ -105,6 +112,7 @@ class Region:
         self.name = name
         self.postgres, self.kafka = os.path.join(folder, name, "postgres"), os.path.join(folder, name, "kafka")
         self.log = os.path.join(folder, name, "daemon.log")
+        self.http = f"127.0.0.1:{free_port()}"
         self.daemon = None
         self.local = threading.local()
 
@@ -186,7 +194,7 @@ class Demo:
         lines = ["version: 1", "cluster: shop", "regions:"]
         for r in self.regions.values():
             lines += [f"  {r.name}:", "    role: leader", f"    postgres: {{conninfo: {r.conninfo('pangea')}}}",
-                      f"    kafka: {{brokers: [127.0.0.1:{r.kafka_port}]}}"]
+                      f"    kafka: {{brokers: [127.0.0.1:{r.kafka_port}]}}", f"    http: {{listen: {r.http}}}"]
         lines += ["routes:", "  - tables: [public.*]", "  - {tables: [public.pgbench_history], insert_only: true}",
                   "log: {replication: 1, min_insync: 1}", ""]
         with open(self.topology, "w") as f:
@@ -392,6 +400,7 @@ class Demo:
         say(bold("It is left running (KEEP=1)."))
         for r in self.regions.values():
             say(f"   {r.name}: psql '{r.conninfo()}'    Kafka 127.0.0.1:{r.kafka_port}    log {r.log}")
+        say(f"   page:     http://{next(iter(self.regions.values())).http}/ui/")
         say(f"   topology: {self.topology}")
         say(f"   try:      {PANGEA} status --watch --topology {self.topology}")
         say(f"   stop it:  {stop}")

@@ -96,8 +96,8 @@ function ways() {
       if (w.level === "good") w.level = !isNumber(w.lag) ? "muted" : w.lag >= BAD_S ? "bad" : w.lag >= LATE_S ? "warn" : "good";
       const source = agentWord(from, "capture"); // what does not leave a region cannot be late yet, and is not well either
       w.since = o ? o.since : null;
-      if (look(source)[0] === "bad" && w.level !== "bad") {
-        w.level = "bad";
+      if ((look(source)[0] === "bad" || source === "paused") && w.state !== "stopped") {
+        w.level = look(source)[0];
         w.state = source;
         w.since = from.capture ? from.capture.since : null;
         w.why = `nothing leaves ${from.region}: its capture agent: ${source}`;

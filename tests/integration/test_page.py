@@ -33,7 +33,7 @@ def has(text, *parts):
         assert part in text, f"{part!r} is not on the page:\n{text[:6000]}"
 
 
-@test(http=True, tables=T, regions=("us", "eu", "ap"), followers=("ap",), limit=420)
+@test(http=True, tables=T, regions=("us", "eu", "ap"), followers=("ap",), limit=600)
 def states(c):
     """normal, conflicts, lagging, stopped: each is to be seen with what, since when, why and what to do; at 360 px and at 4K, light and dark,
     by keyboard; no console error, nothing serious for axe-core"""
@@ -92,4 +92,4 @@ def states(c):
     c.eu.listening()
     until(lambda: c.eu.status("capture").get("error") == "slot_missing" or (False, c.eu.status("capture")), "capture of eu has stopped by name", 30)
     text = look(c.us, "stopped", "✕ stopped")
-    has(text, "slot_missing", "What needs attention", "pangea init --region eu", "eu: capture: stopped", "nothing leaves eu")
+    has(text, "slot_missing", "What needs attention", "to mend it", "eu: capture: stopped", "nothing leaves eu")
