@@ -164,6 +164,7 @@ static enum status write_segment(struct work *w, const struct segment *seg, bool
                 meter_rows(&w->a->meter, seg->map.target->name, 1);
         if (seg->keyless)
                 w->ops[seg->keyless->op == CHANGE_DELETE ? METER_DELETE : METER_UPDATE]++;
+        p.again |= seg->ntables != 0; /* what the segment has written just now */
         if (s == ST_OK && seg->truncate)
                 s = pass_truncate(&p, e);
         if (s == ST_OK && seg->keyless)

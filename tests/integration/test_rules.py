@@ -281,6 +281,13 @@ def truncate(c):
     c.expect("SELECT id, v, note FROM gt ORDER BY id", [(2, 77, "old"), (3, 1, "eu"), (20, 1, "eu")])
     c.expect("SELECT id, n FROM dl ORDER BY id", [(3, 1)])
     c.expect("SELECT id, items FROM un ORDER BY id", [(3, ["z"])])
+    # written and truncated by one transaction, while others write the same keys: only what is later than that stays
+    apart(c, [("us", "UPDATE gt SET v = 50, note = 'us'; UPDATE dl SET n = n + 50; UPDATE un SET items = items || 'us'::text; TRUNCATE gt, dl, un"),
+              ("eu", "UPDATE gt SET v = 4, note = 'eu' WHERE id = 3; UPDATE dl SET n = n + 4; UPDATE un SET items = items || 'eu'::text")], ("eu", "ap", "us"))
+    same_everywhere(c)
+    c.expect("SELECT id, v, note FROM gt ORDER BY id", [(3, 4, "eu")])
+    c.expect("SELECT count(*) FROM dl", [(0,)])
+    c.expect("SELECT count(*) FROM un", [(0,)])
     nothing_kept(c)
 
 
