@@ -739,3 +739,32 @@ def wild(c, case):
     c.barrier(90)
     same_everywhere(c)
     nothing_kept(c)
+
+
+@test(tables="CREATE TABLE public.ug (id int PRIMARY KEY, u text UNIQUE, v int); CREATE TABLE public.ud (id int PRIMARY KEY, u text UNIQUE, n int)",
+      topology={"group": ALONE, "conflicts": {"tables": {"public.ug": {"resolver": "greatest", "by": "v"}, "public.ud": {"columns": {"n": "delta"}}}}}, limit=120)
+def second_unique_key(c):
+    """two rows of two regions with one value of a second unique key: the origin waits by name until one of them is changed; deletes and swaps go on"""
+    c.us.app("INSERT INTO ug VALUES (10, 'p', 1), (11, 'q', 1); INSERT INTO ud VALUES (10, 'p', 1), (11, 'q', 1)")
+    c.barrier()
+    for t, v in (("ug", "v"), ("ud", "n")):
+        c.us.app(f"UPDATE {t} SET u = NULL WHERE id = 10; UPDATE {t} SET u = 'p' WHERE id = 11; UPDATE {t} SET u = 'q' WHERE id = 10")  # swapped
+        c.eu.app(f"UPDATE {t} SET {v} = {v} + 1 WHERE id = 10")
+        c.barrier()
+        c.converged(f"SELECT * FROM {t} ORDER BY id")
+        apart(c, [("us", f"DELETE FROM {t} WHERE id = 10"), ("us", f"INSERT INTO {t} VALUES (12, 'q', 1)"), ("eu", f"DELETE FROM {t} WHERE id = 10")])
+        c.converged(f"SELECT * FROM {t} ORDER BY id")
+        c.expect(f"SELECT id, u FROM {t} ORDER BY id", [(11, "p"), (12, "q")])
+        for r in c:
+            r.kill()
+        c.us.app(f"INSERT INTO {t} VALUES (1, 'x', 1)")
+        c.eu.app(f"INSERT INTO {t} VALUES (2, 'x', 1)")
+        for r in c:
+            r.run()
+        for r, other in ((c.us, "eu"), (c.eu, "us")):
+            until(lambda r=r, other=other: r.origin(other).get("error") in ("row_refused", "unique_conflict") or (False, r.origin(other)), f"{other} waits in {r.name}", 40)
+        c.us.app(f"UPDATE {t} SET u = 'y' WHERE id = 1")
+        c.eu.app(f"UPDATE {t} SET u = 'z' WHERE id = 2")
+        c.barrier()
+        c.expect(f"SELECT id, u FROM {t} WHERE id < 10 ORDER BY id", [(1, "y"), (2, "z")])
+    nothing_kept(c)
