@@ -63,16 +63,17 @@ static enum status drop_others(struct pass *p, struct set_table *t, struct err *
         return s;
 }
 
-/* The log was not read to the end: a row whose transaction is not known may be a later one of the same microsecond. */
-static void not_sure(const struct pass *p, struct set_table *t)
+/* What a version replaced is kept with the very row that stands: one whose transaction is not known by its xid (it was written in a savepoint)
+ * may be a later one of the same microsecond, as long as the log is not read to the end. */
+static bool must_be_sure(const struct pass *p, const struct set_table *t)
 {
-        for (uint32_t i = 0; i < t->n; i++) {
-                struct set_key *k = &t->keys[i];
-                if (!k->local || ownlog_knows(p->a->own, k->standing->ts_us, k->standing->xmin))
-                        continue;
-                k->local = false;
-                k->row_dot.hlc.v = 0;
+        for (uint32_t i = 0; t->set->olds && i < t->n; i++) {
+                const struct standing *st = t->keys[i].standing;
+                if (st && !st->old && pass_origin_region(p->a, st->origin).i == REGION_NONE.i &&
+                    !ownlog_knows(p->a->own, st->ts_us, st->xmin))
+                        return true;
         }
+        return false;
 }
 
 static enum status own_table(struct pass *p, struct set_table *t, bool killed, bool *wrote, struct err *e)
@@ -91,12 +92,10 @@ static enum status own_table(struct pass *p, struct set_table *t, bool killed, b
                 s = drop_others(p, t, e);
         if (s != ST_OK || !t->n)
                 return s;
-        if (killed)
+        if (killed || must_be_sure(p, t))
                 s = own_catch_up(p->a, e); /* whether it is this very change that stands must be known for sure */
         if (s == ST_OK)
                 s = sets_standing(p, t, e);
-        if (!killed)
-                not_sure(p, t);
         if (s == ST_OK)
                 s = siblings_load(p, &t, 1, e);
         if (s == ST_OK)

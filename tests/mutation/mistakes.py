@@ -109,7 +109,7 @@ MISTAKES = [Mistake(*m) for m in (
     ("an own change is covered by itself", "tests/simulation/sets.c",
      "own ? JUDGE_OWN : JUDGE_SET", "JUDGE_SET", "text_merge"),
     ("a row of the own log is known by its commit time alone", "tests/simulation/sets.c",
-     "if (own && !own_knows(k->r, &k->row) && !own_caught_up(k->r))", "if (own && k->r->gen > 1)", "text_merge"),
+     "&& !own_knows(r, &k.row) && !own_caught_up(r))", "&& r->gen > 1)", "text_merge"),
     ("TRUNCATE does not wait for an insert in flight", "tests/simulation/sets.c",
      "if (!db_lock(r, key, LOCK_APPLY))\n                        return BLOCK; /* the table", "if (r->gen > 1)\n                        return BLOCK; /* the table", "delta"),
     ("a waiting row comes back over an unread local write of its key", "tests/simulation/unique.c",

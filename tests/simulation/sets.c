@@ -108,8 +108,6 @@ static void standing_version(struct at_key *k, bool own)
         case STANDING_DOT: return;
         case STANDING_ASK_OWN_LOG: {
                 struct own_version o = own_version_of(k->w, k->r, &k->row, k->in->key);
-                if (own && !own_knows(k->r, &k->row) && !own_caught_up(k->r))
-                        return; /* by its time it may be another one's, that is not read yet */
                 k->row_dot = o.dot;
                 k->local = o.rec != NULL;
                 return;
@@ -360,6 +358,8 @@ enum done sets_own(struct world *w, struct region *r, struct apply_tx *tx, const
                 return DONE;
         if (perhaps && !own_caught_up(r))
                 return BLOCK;
+        if (keeps_olds(rule) && k.row.from.i == REGION_NONE.i && !own_knows(r, &k.row) && !own_caught_up(r))
+                return BLOCK; /* by its time it may be another one's, that is not read yet */
         standing_version(&k, true);
         load(&k);
         merges(&k, true);
