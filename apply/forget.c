@@ -39,8 +39,6 @@ static void stable_params(struct applier *a, struct stable_params *s)
         array_begin(&s->roident, 20);
         array_begin(&s->hlc, 20);
         for (unsigned i = 0; i < a->regs.n; i++) {
-                if (!a->stable.at[i].v)
-                        continue;
                 add_text(&s->region, a->regs.name[i]);
                 add_i64(&s->roident, a->origins.roident[i]);
                 add_i64(&s->hlc, a->stable.at[i].v);
@@ -58,10 +56,9 @@ static enum status forget_siblings(struct applier *a, struct stable_params *sp, 
         static const char sql[] =
                 "WITH v AS MATERIALIZED (SELECT * FROM ROWS FROM (unnest($1::text[]), unnest($2::int8[]), unnest($3::int8[])) AS v(region, roident, hlc)),"
                 " k AS MATERIALIZED (SELECT x.rel, x.key FROM pangea.sibling x LEFT JOIN v ON v.region = x.region"
-                "  GROUP BY x.rel, x.key HAVING bool_and(x.hlc <= COALESCE(v.hlc, 0) AND x.rule NOT LIKE 'manual%' AND x.row_xid IS NOT NULL"
-                "  AND (SELECT COALESCE(c.timestamp IS NULL OR c.roident = 0 OR (SELECT (EXTRACT(EPOCH FROM c.timestamp) * 1000000)::int8 <= w.hlc"
-                "   FROM v w WHERE w.roident = c.roident), false)"
-                "   FROM pg_catalog.pg_xact_commit_timestamp_origin(x.row_xid::text::xid) c)) LIMIT 20000)"
+                "  WHERE x.rule NOT LIKE 'manual%' AND x.row_xid IS NOT NULL GROUP BY x.rel, x.key HAVING bool_and(x.hlc <= COALESCE(v.hlc, 0)"
+                "  AND NOT EXISTS (SELECT FROM pg_catalog.pg_xact_commit_timestamp_origin(x.row_xid::text::xid) c JOIN v w ON w.roident = c.roident AND c.roident <> 0"
+                "   WHERE (EXTRACT(EPOCH FROM c.timestamp) * 1000000)::int8 > w.hlc)) LIMIT 20000)"
                 " DELETE FROM pangea.sibling b USING k WHERE b.rel = k.rel AND b.key = k.key";
         return session_send(a->db, &a->fixed[FIXED_SIB_FORGET], sql, 3, sp->p, on_removed, removed, e);
 }
