@@ -84,7 +84,7 @@ enum status rulebooks_load(struct rulebooks *b, struct pg *side, struct err *e)
         for (int i = 0; s == ST_OK && i < pgres_rows(r); i++) {
                 const char *region = pgres_text(r, i, 0);
                 region_id id = regset_find(b->regs, region, strlen(region));
-                struct rulebook_at *a;
+                struct rulebook_at *a = NULL;
                 if (id.i == REGION_NONE.i)
                         continue;
                 s = read_book(b, id, (uint64_t)pgres_i64(r, i, 1), (uint32_t)pgres_i64(r, i, 2), pgres_text(r, i, 3), &a, e);
@@ -122,7 +122,7 @@ enum status rulebooks_marker(struct rulebooks *b, struct pg *side, region_id fro
         char *doc = json_dumps(json_object_get(root, "rules"), JSON_COMPACT);
         json_int_t generation = json_integer_value(json_object_get(root, "generation"));
         json_int_t after = json_integer_value(json_object_get(root, "from_hlc"));
-        struct rulebook_at *a;
+        struct rulebook_at *a = NULL;
         enum status s;
         *changed = false;
         if (!doc || generation < 1 || generation > INT32_MAX || after < 0)
