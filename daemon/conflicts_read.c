@@ -188,7 +188,7 @@ static const char SIBLINGS_SQL[] =
         " WHERE x.rel = s.rel AND x.key = s.key) LIMIT 1) AS key,"
         " json_agg(json_build_object('region', s.region, 'hlc', s.hlc, 'image', s.image) ORDER BY s.hlc, s.region COLLATE \"C\") AS versions"
         " FROM pangea.sibling s WHERE ($1::text IS NULL OR s.rel LIKE $1) AND ($2::text IS NULL OR s.rule = $2)"
-        " GROUP BY s.rel, s.key, s.rule ORDER BY min(s.at) LIMIT $3::int8";
+        " GROUP BY s.rel, s.key, s.rule HAVING count(*) > 1 ORDER BY min(s.at) LIMIT $3::int8";
 static const char SUPPRESSED_SQL[] =
         "SELECT s.rel AS \"table\", to_char(s.at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') AS since, s.region, s.hlc, s.image,"
         " s.held_by, s.constraint_name AS \"constraint\" FROM pangea.suppressed s WHERE $1::text IS NULL OR s.rel LIKE $1"

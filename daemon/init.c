@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon_functions_sql.h"
 #include "daemon_schema_sql.h"
 
 #define KAFKA_DEFAULT_MESSAGE 1048588
@@ -63,11 +64,14 @@ static enum status make_schema(struct init *i, struct err *e)
         if (i->has_schema) {
                 if (!i->dry_run)
                         init_say(i, "schema pangea: there");
-                return migrate(i, e);
+                enum status st = migrate(i, e);
+                return st == ST_OK ? init_sql(i, daemon_functions_sql, e) : st;
         }
         enum status st = init_sql(i, "BEGIN", e);
         if (st == ST_OK)
                 st = init_sql(i, daemon_schema_sql, e);
+        if (st == ST_OK)
+                st = init_sql(i, daemon_functions_sql, e);
         if (st == ST_OK)
                 st = init_sql(i, "COMMIT", e);
         if (st != ST_OK && !pg_lost(i->db))

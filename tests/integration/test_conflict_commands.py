@@ -1,6 +1,8 @@
 """pangea conflicts: what lost is found, shown and taken back; a decision is a change like any other."""
 import json
 
+import psycopg2
+
 from harness import shape
 from harness.case import test
 from harness.wait import until
@@ -97,3 +99,33 @@ def a_region_away(c):
     code, out, err = c.command("conflicts", "list", check=None)
     assert code == 3 and "region us is not counted" in err and "public.t" in out, (code, out, err)
     assert conflicts(c, "list", "--json", check=3)["unreachable"] == ["us"]
+
+
+MANUAL = {"conflicts": {"tables": {"public.t": {"resolver": "manual"}}}}
+
+
+@test(tables=T, regions=NAMES, topology=MANUAL)
+def on_read(c):
+    """pangea.siblings: the versions while they wait, the row when they do not, only for who may read the table; the queue ends with a decision"""
+    clash(c)
+    ask = "SELECT region, image->>'v' FROM pangea.siblings('public.t', '{\"id\": 1}')"
+    for r in c:
+        assert r.app(ask) == [("us", "us"), ("eu", "eu")], (r.name, r.app(ask))
+    waiting = conflicts(c, "list", "--waiting", "--json")["waiting"]["siblings"]
+    assert len(waiting) == 1 and [v["region"] for v in waiting[0]["versions"]] == ["us", "eu"] and waiting[0]["rule"] == "manual", waiting
+    assert "wait for a decision" in conflicts(c, "list", "--waiting")
+    one = conflicts(c, "list", "--json")["conflicts"][0]["id"]
+    conflicts(c, "resolve", one, "--confirm")
+    for r in c:
+        until(lambda r=r: r.app(ask) == [(None, "eu")] or (False, r.app(ask)), f"{r.name}: decided", 20)
+    until(lambda: conflicts(c, "list", "--waiting", "--json")["waiting"]["siblings"] == [] or (False, "still there"), "nothing waits", 20)
+    assert c.eu.app("SELECT * FROM pangea.siblings('public.t', '{\"id\": 2}')") == []
+    c.us.sql("CREATE ROLE nobody_at_all LOGIN" if not c.us.value("SELECT count(*) FROM pg_roles WHERE rolname = 'nobody_at_all'") else "SELECT 1")
+    session = c.us.connect("nobody_at_all")
+    try:
+        session.cursor().execute(ask)
+        assert False, "a role without rights on the table sees its rows"
+    except psycopg2.errors.InsufficientPrivilege:
+        pass
+    finally:
+        session.close()
