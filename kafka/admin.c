@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "kafka/client.h"
 
+#define FENCED_MS 300 /* between two tries to make a topic while brokers are fenced */
 #define LIMIT_MS 15000
 #define ID_LIMIT_MS 3000
 #define SPREADS_MS 2000 /* a topic made elsewhere a moment ago may be unknown here for this long */
@@ -277,9 +278,10 @@ static rd_kafka_NewTopic_t *describe(const struct kafka_topic_spec *t, int repli
         return n;
 }
 
-/* *created stays false when somebody else was quicker. */
-static enum status create(struct admin *a, const struct kafka_topic_spec *t, int brokers, int64_t max_message, bool *created,
-                          struct err *e)
+/* *created stays false when somebody else was quicker. *fenced: the controller counts fewer brokers than the metadata name, because the others'
+ * heartbeats are late. */
+static enum status create_once(struct admin *a, const struct kafka_topic_spec *t, int brokers, int64_t max_message, bool *created,
+                               bool *fenced, struct err *e)
 {
         rd_kafka_NewTopic_t *topic = describe(t, cut_replication(t, brokers), max_message, e);
         if (!topic)
@@ -298,11 +300,24 @@ static enum status create(struct admin *a, const struct kafka_topic_spec *t, int
                 const rd_kafka_topic_result_t **r = rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(ev), &n);
                 st = first_topic_result(a, r, n, "making it", RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS, &was_there, &why);
                 *created = st == ST_OK && !was_there;
+                *fenced = n == 1 && rd_kafka_topic_result_error(r[0]) == RD_KAFKA_RESP_ERR_INVALID_REPLICATION_FACTOR;
                 rd_kafka_event_destroy(ev);
         }
         if (st && e)
                 *e = why;
         return st;
+}
+
+static enum status create(struct admin *a, const struct kafka_topic_spec *t, int brokers, int64_t max_message, bool *created,
+                          struct err *e)
+{
+        for (;;) {
+                bool fenced = false;
+                enum status st = create_once(a, t, brokers, max_message, created, &fenced, e);
+                if (!fenced || client_left_ms(a->deadline) < FENCED_MS)
+                        return st;
+                pause_ms(a, FENCED_MS);
+        }
 }
 
 enum status kafka_topic_ensure(const struct kafka_conf *c, const struct kafka_topic_spec *spec, bool *created, struct err *e)
