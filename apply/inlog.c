@@ -195,6 +195,19 @@ static bool fill_item(struct inlog *l, const struct record *r, struct log_item *
         return true;
 }
 
+/* Of PROGRESS records that wait one behind the other the last says it all. Without this the own log of a region that is far behind with its
+ * processing would be held in memory, some hundreds of bytes a record: every look into the own log makes one. */
+static bool absorbed(struct inlog *l, const struct log_item *i)
+{
+        struct log_item *last = l->head ? (struct log_item *)(void *)l->tail : NULL; /* next is its first member */
+        if (!l->note || !last || last->kind != ITEM_PROGRESS || i->kind != ITEM_PROGRESS || last->replay || i->replay ||
+            last->no_start != i->no_start || last->epoch != i->epoch)
+                return false;
+        l->note(l->note_ctx, i);
+        *last = *i;
+        return true;
+}
+
 static void accept(struct inlog *l, struct kafka_msg *m, const struct record *r)
 {
         struct log_item *i = MEM_NEW(struct log_item);
@@ -216,7 +229,10 @@ static void accept(struct inlog *l, struct kafka_msg *m, const struct record *r)
                 i->bytes += m->len;
                 m->handle = NULL; /* taken */
         }
-        enqueue(l, i);
+        if (absorbed(l, i))
+                log_item_free(i);
+        else
+                enqueue(l, i);
 }
 
 static enum status in_sequence(struct inlog *l, const struct record_head *h, koffset_t offset, bool *take, struct err *e)

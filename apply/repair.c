@@ -119,7 +119,7 @@ static enum status judge_put(struct pass *p, const struct fold_table *t, struct 
 {
         const struct standing *st = n->standing;
         struct dot dot;
-        bool older;
+        bool older = false;
         if (!st || pass_origin_region(p->a, st->origin).i != REGION_NONE.i)
                 return ST_OK;
         enum status s = own_dot(p->a, st->ts_us, st->xmin, t->rel, n, &dot, &older, e);

@@ -62,7 +62,7 @@ static enum status timestamp_gone(const struct pass *p, const struct set_key *k,
 
 static enum status local_dot(struct pass *p, struct set_key *k, struct err *e)
 {
-        bool older;
+        bool older = false;
         const struct standing *st = k->standing;
         enum status s = own_dot(p->a, st->ts_us, st->xmin, k->table->table->rel, k->net, &k->row_dot, &older, e);
         if (s == ST_OK && older)

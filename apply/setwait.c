@@ -167,7 +167,7 @@ static enum status forget(struct pass *p, struct set_key *k, struct err *e)
 static enum status slipped_in(struct pass *p, struct set_key *k, bool *merge, struct err *e)
 {
         struct dot dot;
-        bool older;
+        bool older = false;
         const struct standing *st = k->standing;
         *merge = false;
         if (!k->beside || k->net->del || pass_origin_region(p->a, st->origin).i != REGION_NONE.i)

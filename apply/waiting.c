@@ -277,7 +277,7 @@ static enum status local_lost(struct pass *p, const struct waiting *w, uint32_t 
         struct net *n = w->nets[i];
         const struct standing *st = n->standing;
         struct dot dot;
-        bool older;
+        bool older = false;
         struct loser l = {
                 .table = w->t, .net = n, .dot = p->w->dot, .winner_known = true, .winner = w->row[i].dot, .kind = pass_kind_of(n)};
         if (n->del)
