@@ -26,7 +26,8 @@ static bool waits(enum status st, const struct err *e)
         for (size_t i = 0; i < sizeof waited_for / sizeof *waited_for; i++)
                 if (strcmp(e->name, waited_for[i]) == 0)
                         return true;
-        return st == ST_RETRY;
+        /* 25006: somebody has made the database read-only; like apply, go on when it is writable again */
+        return st == ST_RETRY || strcmp(e->sqlstate, "25006") == 0;
 }
 
 /* Until the time is over or somebody wants something of us. */
