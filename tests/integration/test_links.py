@@ -165,14 +165,18 @@ def a_reload_changes_links(c):
 
 @test(tables=T, regions=("us", "eu"), own_kafka="each", run=False, limit=120)
 def a_mirror_without_init(c):
-    """a mirror whose topic or table is missing must wait by name for init, in an older schema too, and then go on"""
-    c.eu.sql("DROP TABLE pangea.mirror; UPDATE pangea.meta SET schema_version = 1")  # as version 1 left it
+    """a mirror whose topic is missing must wait by name for init, and then go on; an older schema is mended by init, too"""
     relink(c, [MIRROR])
     c.run()
     until(lambda: "pangea init" in (mirror(c.eu).get("why") or ""), "the mirror asks for init")
     insert(c.us, 1, 50)
+    c.eu.kill()
+    c.eu.sql("DROP TABLE pangea.mirror; UPDATE pangea.meta SET schema_version = 1")  # as version 1 left it
+    c.eu.run()
+    assert c.eu.daemon.wait() == 2 and "pangea init --region eu" in c.eu.daemon.text()
     _, _, err = c.command("init", "--region", "eu", "--admin", c.eu.postgres.conninfo(c.eu.database, "postgres"))
     assert "version 1 to" in err, err
+    c.eu.run()
     c.expect("SELECT count(*) FROM t", [(50,)], limit=40)
     assert c.eu.value("SELECT schema_version FROM pangea.meta") > 1
     until(lambda: (c.eu.value("SELECT source_offset FROM pangea.mirror WHERE log = 'us'") or -1) > 0, "the mirror's place is kept")
