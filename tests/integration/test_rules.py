@@ -749,6 +749,7 @@ def second_unique_key(c):
     c.barrier()
     for t, v in (("ug", "v"), ("ud", "n")):
         c.us.app(f"UPDATE {t} SET u = NULL WHERE id = 10; UPDATE {t} SET u = 'p' WHERE id = 11; UPDATE {t} SET u = 'q' WHERE id = 10")  # swapped
+        c.barrier()  # else the change of eu may be concurrent, and is later: its row would bear the value that went to the other row
         c.eu.app(f"UPDATE {t} SET {v} = {v} + 1 WHERE id = 10")
         c.barrier()
         c.converged(f"SELECT * FROM {t} ORDER BY id")
