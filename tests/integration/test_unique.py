@@ -386,8 +386,7 @@ def storm(c, seed):
         odd = r.sql("""SELECT s.image FROM pangea.suppressed s WHERE rel = 'public.t' AND NOT EXISTS (SELECT FROM t WHERE t.id < (s.image->>'id')::int
                        AND (t.v = s.image->>'v' OR t.w = s.image->>'w'))""")
         assert not odd, f"{r.name}: these wait for nobody: {odd}"
-    some = c.us.sql("SELECT count(*) FROM pangea.conflict WHERE kind = 'multiple_unique_conflicts'")[0][0]
-    assert some > 0, "a storm in which nobody was hidden is no storm"
+    # how many were hidden depends on how fast the machine is: with few, or none, the regions must agree all the same; `kinds` hides for sure
 
 
 @test(cases=[(f"seed {s}", s) for s in SEEDS], **STORM)
