@@ -14,6 +14,7 @@
 #include "apply/rules.h"
 #include "apply/sql.h"
 #include "apply/tombs.h"
+#include "apply/unseen.h"
 #include "conflict/lww.h"
 #include "topology/control.h"
 #include "topology/pause.h"
@@ -94,6 +95,7 @@ struct applier {
         bool origin_sure;                /* a sync has confirmed it since it was sent */
         struct origin from[MAX_REGIONS]; /* by region id; .log NULL where there is none */
         struct ownlog *own;
+        struct unseen *unseen; /* NULL in a follower: it has no own log */
         struct inlog *own_log;
         struct tombs *tombs;
         struct tombs *open; /* keys in pangea.sibling: they do not take the fast path */

@@ -95,7 +95,7 @@ enum status position_send(struct applier *a, region_id origin, const struct log_
         return session_send(a->db, &a->fixed[FIXED_POSITION], sql, 7, v, NULL, NULL, e);
 }
 
-/* C4: everything its transactions could have seen must be here; the own component need not be waited for. */
+/* C4: everything its transactions could have seen must be here, and visible: of the own commits too (apply/unseen.h), which the own log names. */
 static bool causally_ready(const struct applier *a, struct origin *o, const struct log_item *item)
 {
         for (unsigned r = 0; r < a->regs.n; r++) {
@@ -105,6 +105,11 @@ static bool causally_ready(const struct applier *a, struct origin *o, const stru
                         continue;
                 snprintf(o->waits_for, sizeof o->waits_for, "changes of %s up to HLC %" PRIu64 " (here: %" PRIu64 ")",
                          a->regs.name[r], item->vec.at[r].v, a->applied.at[r].v);
+                return false;
+        }
+        if (a->unseen && item->vec.at[a->me.i].v > unseen_read(a->unseen).v) {
+                snprintf(o->waits_for, sizeof o->waits_for, "this region's own log up to HLC %" PRIu64 " (read: %" PRIu64 ")",
+                         item->vec.at[a->me.i].v, unseen_read(a->unseen).v);
                 return false;
         }
         return true;
@@ -167,13 +172,19 @@ static enum status rows_of(struct work *w, struct err *e)
         return write_group(w, &r.u.group, e);
 }
 
-static void on_xid(void *ctx, void *arg, const struct pgres *r)
+struct group_xids {
+        fullxid_t own, xmin;
+};
+
+static void on_xids(void *ctx, void *arg, const struct pgres *r)
 {
         (void)ctx;
-        ((fullxid_t *)arg)->v = (uint64_t)pgres_i64(r, 0, 0);
+        struct group_xids *x = arg;
+        x->own.v = (uint64_t)pgres_i64(r, 0, 0);
+        x->xmin.v = (uint64_t)pgres_i64(r, 0, 1);
 }
 
-static enum status finish(struct work *w, fullxid_t *xid, struct err *e)
+static enum status finish(struct work *w, struct group_xids *xids, struct err *e)
 {
         struct applier *a = w->a;
         const struct log_item *i = w->item;
@@ -184,8 +195,10 @@ static enum status finish(struct work *w, fullxid_t *xid, struct err *e)
                 s = session_send(a->db, &a->fixed[FIXED_EMIT], "SELECT pg_catalog.pg_logical_emit_message(true, 'pangea', '')", 0,
                                  NULL, NULL, NULL, e);
         if (s == ST_OK)
-                s = session_send(a->db, &a->fixed[FIXED_XID], "SELECT pg_catalog.pg_current_xact_id()::text::pg_catalog.int8", 0,
-                                 NULL, on_xid, xid, e);
+                s = session_send(a->db, &a->fixed[FIXED_XID],
+                                 "SELECT pg_catalog.pg_current_xact_id()::text::pg_catalog.int8,"
+                                 " pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot())::text::pg_catalog.int8",
+                                 0, NULL, on_xids, xids, e);
         FAILPOINT("apply.rows");
         if (s == ST_OK)
                 s = session_query(a->db, "COMMIT", 0, NULL, NULL, NULL, e);
@@ -261,7 +274,7 @@ static enum status refused(struct work *w, struct err *e)
 enum status group_apply(struct applier *a, struct origin *o, const struct log_item *item, struct err *e)
 {
         struct work w = {.o = o, .replace = o->replace, .hide = o->hide};
-        fullxid_t xid = {0};
+        struct group_xids xids = {{0}, {0}};
         o->waits_for[0] = 0;
         bool ready = causally_ready(a, o, item);
         meter_waits(&a->meter, o->id, !ready);
@@ -272,11 +285,16 @@ enum status group_apply(struct applier *a, struct origin *o, const struct log_it
                 s = work_fill(a, item, o->id, &w, e);
         if (s != ST_OK)
                 return s;
+        if (a->unseen) {
+                s = unseen_ask(a->unseen, a->db, item->vec.at[a->me.i], NULL, e);
+                if (s != ST_OK)
+                        return s;
+        }
         s = begin_as(a, o->id, item->end_lsn, item->hlc, e);
         if (s == ST_OK)
                 s = rows_of(&w, e);
         if (s == ST_OK)
-                s = finish(&w, &xid, e);
+                s = finish(&w, &xids, e);
         if (s != ST_OK)
                 return refused(&w, e);
         own_sets_done(a, true);
@@ -284,9 +302,11 @@ enum status group_apply(struct applier *a, struct origin *o, const struct log_it
         o->hide_tries = 0;
         hidden_committed(a->hidden);
         a->origin_sure = true;
-        a->newest_xid = xid;
+        a->newest_xid = xids.own;
+        if (a->unseen)
+                unseen_ended(a->unseen, xids.xmin);
         a->applied.at[o->id.i] = item->hlc;
-        stability_note(a, w.dot, xid);
+        stability_note(a, w.dot, xids.own);
         o->groups++;
         o->txs += item->ntxs;
         o->rows += w.rows;

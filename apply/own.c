@@ -138,23 +138,7 @@ enum status own_dot(struct applier *a, int64_t commit_us, uint32_t xid, const st
         return ST_OK;
 }
 
-static void on_status(void *ctx, void *arg, const struct pgres *r)
+enum status own_visible(struct pass *p, struct err *e)
 {
-        (void)ctx;
-        *(bool *)arg = strcmp(pgres_text(r, 0, 0), "in progress") == 0;
-}
-
-enum status own_visible(struct pass *p, const struct net *n, struct err *e)
-{
-        uint8_t room[8];
-        bool in_progress = false;
-        struct pg_param xid = param_i64(room, (int64_t)p->w->g->txs[n->tx].xid.v);
-        enum status s =
-                session_query(p->a->db, "SELECT pg_catalog.pg_xact_status(($1::pg_catalog.int8)::pg_catalog.text::pg_catalog.xid8)",
-                              1, &xid, on_status, &in_progress, e);
-        if (s == ST_OK)
-                s = session_sync(p->a->db, p, e);
-        if (s == ST_OK && in_progress)
-                return err_set(e, ST_RETRY, "a local commit is in the own log and not visible yet");
-        return s;
+        return unseen_ask(p->a->unseen, p->a->db, p->w->dot.hlc, p, e);
 }

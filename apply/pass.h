@@ -57,8 +57,8 @@ void pass_lose(struct pass *p, struct loser l);
 MUSTCHECK enum status pass_check_touched(const struct pass *p, struct err *e);
 enum conflict_kind pass_kind_of(const struct net *n); /* of a conflict that an incoming net meets */
 
-/* own.c: a local write that is in the own log may not be visible yet (a commit that waits for a standby is decoded before): ST_RETRY then. */
-MUSTCHECK enum status own_visible(struct pass *p, const struct net *n, struct err *e);
+/* own.c: the own group under way, and all before it, is visible; ST_RETRY: not yet (apply/unseen.h). */
+MUSTCHECK enum status own_visible(struct pass *p, struct err *e);
 
 /* hold.c: puts of the segment that a tombstone kills. */
 struct tomb_hit {

@@ -146,7 +146,7 @@ static enum status repair_puts(struct pass *p, struct repair *r, struct err *e)
                         continue;
                 s = begin_repair(r, e);
                 if (s == ST_OK)
-                        s = own_visible(p, n, e);
+                        s = own_visible(p, e);
                 if (s == ST_OK)
                         s = lock_nets(p, hits[i].table, &n, 1, e);
                 if (s == ST_OK && n->standing)

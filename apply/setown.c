@@ -79,9 +79,11 @@ static bool must_be_sure(const struct pass *p, const struct set_table *t)
 static enum status own_table(struct pass *p, struct set_table *t, bool killed, bool *wrote, struct err *e)
 {
         enum status s = ST_OK;
-        for (uint32_t i = 0; i < t->n && s == ST_OK; i++)
-                if (!t->keys[i].net->del && set_outside(p, &t->keys[i]))
-                        s = own_visible(p, t->keys[i].net, e);
+        bool outside = false;
+        for (uint32_t i = 0; i < t->n && !outside; i++)
+                outside = !t->keys[i].net->del && set_outside(p, &t->keys[i]);
+        if (outside)
+                s = own_visible(p, e);
         if (s == ST_OK)
                 s = set_lock(p, t, false, e);
         if (s == ST_OK)

@@ -102,8 +102,8 @@ static void note_held(struct applier *a)
 static bool move_own_position(struct applier *a)
 {
         size_t n = 0;
-        hlc_t acked = acks_of_mine(a);
-        while (n < a->nown_marks && a->own_marks[n].at.hlc.v <= acked.v)
+        hlc_t acked = acks_of_mine(a), visible = unseen_visible(a->unseen); /* a session that starts there believes that it is */
+        while (n < a->nown_marks && a->own_marks[n].at.hlc.v <= acked.v && a->own_marks[n].at.hlc.v <= visible.v)
                 n++;
         if (n == 0)
                 return false;

@@ -171,6 +171,7 @@ static void note_own(void *ctx, const struct log_item *i)
 {
         struct applier *a = ctx;
         ownlog_note(a->own, i);
+        unseen_note(a->unseen, i, a->newest_xid);
         if (i->kind == ITEM_PROGRESS && i->xmin.v > a->newest_xid.v)
                 a->newest_xid = i->xmin;
 }
@@ -255,6 +256,8 @@ enum status apply_start(struct applier *a, struct err *e)
         a->rules = (struct rules_known){.books = a->books, .stable = &a->stable, .resolver = resolver_bind, .ctx = a};
         catalog_set_rules(a->catalog, &a->rules);
         a->own = ownlog_new(a->me);
+        if (!a->follower)
+                a->unseen = unseen_new(at[a->me.i].hlc);
         s = open_logs(a, at, e);
         if (s == ST_OK && a->follower)
                 s = follower_open(&a->follow, a, e);
@@ -285,6 +288,8 @@ void apply_forget(struct applier *a)
         a->books = NULL;
         ownlog_free(a->own);
         a->own = NULL;
+        unseen_free(a->unseen);
+        a->unseen = NULL;
         session_close(a->db);
         a->db = NULL;
         if (a->side)

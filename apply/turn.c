@@ -13,6 +13,7 @@
 #define MEND_US 2000000 /* how often a waiting origin looks whether it was mended */
 #define SAY_AFTER_TRIES 20
 #define OWN_TRIES 5
+#define UNSEEN_MANY 16384
 
 void origin_state(struct applier *a, struct origin *o, enum agent_state state, const struct err *why)
 {
@@ -179,6 +180,15 @@ static enum status work_origin(struct applier *a, struct origin *o, bool *moved,
         return ST_OK;
 }
 
+/* Commits to ask for though nothing rests on them: a long transaction keeps the xmin back that else says so. */
+static enum status ask_if_many(struct applier *a, struct err *e)
+{
+        if (unseen_count(a->unseen) < UNSEEN_MANY)
+                return ST_OK;
+        enum status s = unseen_ask(a->unseen, a->db, unseen_read(a->unseen), NULL, e);
+        return s == ST_RETRY && !session_lost(a->db) ? ST_OK : s;
+}
+
 static enum status work_own(struct applier *a, bool *moved, struct err *e)
 {
         if (!a->own_log)
@@ -186,6 +196,9 @@ static enum status work_own(struct applier *a, bool *moved, struct err *e)
         enum status s = own_pump(a, e);
         if (s != ST_OK && s != ST_RETRY)
                 return strcmp(e->name, "topic_missing") == 0 ? (e->code = ST_RETRY) : s;
+        s = ask_if_many(a, e);
+        if (s != ST_OK)
+                return s;
         s = own_process(a, moved, e);
         if (s == ST_DATA && e->sqlstate[0] && a->own_tries++ < OWN_TRIES) { /* a table was changed or dropped since we looked */
                 schema_forget(a, e);

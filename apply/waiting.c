@@ -337,8 +337,8 @@ enum status pass_waiting_own(struct pass *p, struct err *e)
                 if (!concerns(p, &p->seg->tables[i], &w))
                         continue;
                 find_nets(p, &w, true);
-                for (uint32_t k = 0; k < w.n && s == ST_OK; k++)
-                        s = own_visible(p, w.nets[k], e);
+                if (w.n)
+                        s = own_visible(p, e);
                 if (w.n && s == ST_OK)
                         s = read_rows(p, &w, e);
                 for (uint32_t k = 0; k < w.n && s == ST_OK; k++)

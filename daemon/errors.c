@@ -114,6 +114,8 @@ const struct error_row error_table[] = {
         {"position_mismatch", EXIT_POSTGRES, "pangea.position and the replication origin's progress differ", SET_UP_ANEW},
         {"clock_skew", EXIT_RUNTIME, "another region's clock is ahead by more than clock.max_skew",
          "set that clock right; the origin goes on by itself as time passes"},
+        {"commit_not_visible", EXIT_RUNTIME, "a local commit is in the log and not visible here yet; what rests on it waits",
+         "look at the standby that it waits for (synchronous_standby_names); the origin goes on by itself"},
         {"table_missing", EXIT_RUNTIME, "a table that another region wrote does not exist here",
          "create it; the origin goes on by itself"},
         {"column_missing", EXIT_RUNTIME, "a column that another region wrote does not exist here",

@@ -315,6 +315,28 @@ def causal(c):
     assert not early, f"answers before their questions: {early[:3]}"
 
 
+@test(tables=T, own_postgres="each", limit=90)
+def causal_for_readers_of_the_own_commit(c):
+    """C4 in the region that asked: a commit that waits for its standby is decoded, and answered by eu, before a reader in us can see it: the answer waits too"""
+    c.us.sql("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+    c.us.sql("SELECT pg_reload_conf()")
+    until(lambda: c.us.value("SHOW synchronous_standby_names") == "nobody", "commits wait for a standby")
+    client = c.us.connect()
+    question = threading.Thread(target=lambda: client.cursor().execute("INSERT INTO t VALUES (1, 'question')"))
+    question.start()
+    c.expect("SELECT v FROM t", [("question",)], regions=("eu",))
+    c.eu.app("INSERT INTO t VALUES (2, 'answer')")
+    tries = c.us.origin("eu")["retries"]
+    until(lambda: c.us.origin("eu")["retries"] > tries + 5 or (False, c.us.origin("eu"), c.us.sql("SELECT * FROM t")), "us has tried to apply the answer", 30)
+    assert c.us.sql("SELECT * FROM t") == [], c.us.sql("SELECT * FROM t")
+    until(lambda: c.us.origin("eu").get("error") == "commit_not_visible" or (False, c.us.origin("eu")), "us says what it waits for", 40)
+    c.us.sql("ALTER SYSTEM RESET synchronous_standby_names")
+    c.us.sql("SELECT pg_reload_conf()")
+    question.join()
+    client.close()
+    c.expect("SELECT id, v FROM t ORDER BY id", [(1, "question"), (2, "answer")])
+
+
 @test(tables=T, databases={"us": "ENCODING 'UTF8' LOCALE 'C.UTF-8'", "eu": "ENCODING 'LATIN1' LOCALE 'C'"})
 def encodings(c):
     """databases of different encodings: UTF-8 in the log; a character the target has not makes its origin wait by name"""

@@ -19,6 +19,11 @@ MISTAKES = [Mistake(*m) for m in (
      "if (!(leaders >> l & 1))", "if (!((leaders & (leaders - 1)) >> l & 1))"),
     ("stable is what anybody has, not what all have", "conflict/stable.c",
      "seen[l].at[i].v < out->at[i].v", "seen[l].at[i].v > out->at[i].v"),
+    # ---- causality
+    ("an answer is not held back until the question is visible", "tests/simulation/apply.c",
+     "return r->follower || own_visible(", "return w != NULL || own_visible("),
+    ("a commit counts as ended one xid too early", "apply/unseen.c",
+     "if (u->list[i].xid.v >= xmin.v)", "if (u->list[i].xid.v > xmin.v)"),
     # ---- what stands
     ("H is off by one", "conflict/standing.c",
      "(int32_t)(f->xmin - (uint32_t)v->h.v) < 0", "(int32_t)(f->xmin - (uint32_t)v->h.v) <= 0"),

@@ -19,7 +19,7 @@ ROOT = os.path.dirname(os.path.dirname(HERE))
 sys.path.insert(0, HERE)
 from mistakes import MISTAKES  # noqa: E402
 
-UNITS = ("test_conflict", "test_conflict_laws", "test_conflict_value", "test_apply_fold", "test_apply_ownlog")
+UNITS = ("test_conflict", "test_conflict_laws", "test_conflict_value", "test_apply_fold", "test_apply_ownlog", "test_apply_unseen")
 LEFT_OUT = (".git", ".cache", "build", "bench")
 
 

@@ -340,6 +340,11 @@ static bool causally_ready(const struct world *w, const struct region *r, unsign
         return true;
 }
 
+static bool causally_visible(const struct world *w, const struct region *r, const struct rec *rec)
+{
+        return r->follower || own_visible(w, r, rec->vec.at[id_of(w, r)]);
+}
+
 static void processed(struct region *r, unsigned o, const struct rec *rec)
 {
         vector_join(&r->a.seen[o], &rec->vec);
@@ -356,7 +361,7 @@ bool apply_exec(struct world *w, struct region *r, unsigned o, bool slow)
                 processed(r, o, rec);
                 return true;
         }
-        if (!causally_ready(w, r, o, rec))
+        if (!causally_ready(w, r, o, rec) || !causally_visible(w, r, rec))
                 return false;
         tx_begin(w, r, &a->tx, (region_id){(uint8_t)o}, rec);
         int newest = r->newest;
@@ -381,6 +386,7 @@ bool apply_done(struct world *w, struct region *r)
         unsigned o = a->tx.origin.i;
         const struct rec *rec = a->tx.rec;
         r->d.at[o] = (struct position){.pos = a->cur[o].pos + 1, .epoch = a->cur[o].epoch, .lsn = rec->lsn, .hlc = rec->hlc};
+        oracle_causal(w, r, rec);
         vset_join(&r->known, &rec->all);
         tx_commit(w, r, &a->tx, rec->hlc);
         a->applied.at[o] = rec->hlc;

@@ -170,12 +170,18 @@ bool db_begin(struct world *w, struct region *r, const struct op *ops, unsigned 
         return true;
 }
 
-/* The youngest one commits. */
-bool db_commit(struct world *w, struct region *r, int jitter)
+static bool may_commit(const struct running *t)
 {
-        int i = r->running[1].xid && r->running[1].xid > r->running[0].xid ? 1 : 0;
+        return t->xid && !t->committed;
+}
+
+/* The youngest one commits. */
+bool db_commit(struct world *w, struct region *r, int jitter, bool late)
+{
+        const struct running *both = r->running;
+        int i = may_commit(&both[1]) && (!may_commit(&both[0]) || both[1].xid > both[0].xid) ? 1 : 0;
         struct running *t = &r->running[i];
-        if (!t->xid || r->nwal >= WAL_MAX - 1 || w->nv + t->n > VERSIONS)
+        if (!may_commit(t) || r->nwal >= WAL_MAX - 1 || w->nv + t->n > VERSIONS)
                 return false;
         int64_t ts = w->now + w->set.skew[id_of(w, r)] + jitter;
         struct write *out = arena_copy(w->arena, t->w, sizeof *out * t->n);
@@ -189,10 +195,30 @@ bool db_commit(struct world *w, struct region *r, int jitter)
         *tx = (struct ltx){.xid = t->xid, .rowxid = t->rowxid, .ts = ts < 1 ? 1 : ts, .n = t->n, .w = out};
         tx->lsn = (uint64_t)r->nwal + 1;
         r->d.last_local_lsn = tx->lsn;
-        memset(t, 0, sizeof *t);
-        db_unlock(r, i + 1);
+        t->w = out;
+        t->committed = true;
         db_wal(w, r, (struct wal){.tx = tx});
+        if (!late)
+                db_show(r);
         return true;
+}
+
+bool db_show(struct region *r)
+{
+        int i = r->running[0].committed ? 0 : 1;
+        if (!r->running[i].committed)
+                return false;
+        memset(&r->running[i], 0, sizeof r->running[i]);
+        db_unlock(r, i + 1);
+        return true;
+}
+
+bool db_hides(const struct region *r, uint64_t xid)
+{
+        for (int i = 0; i < 2; i++)
+                if (r->running[i].committed && r->running[i].xid == xid)
+                        return true;
+        return false;
 }
 
 /* ---- the WAL ------------------------------------------------------------------------------------------------------------------------- */

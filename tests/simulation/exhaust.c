@@ -108,6 +108,7 @@ static void put_region(struct buf *b, const struct world *w, const struct region
         put_db(b, &r->d);
         for (int i = 0; i < 2; i++) {
                 buf_put_varint(b, r->running[i].xid);
+                buf_put_u8(b, r->running[i].committed);
                 for (unsigned k = 0; r->running[i].xid && k < r->running[i].n; k++) {
                         buf_put_u8(b, (uint8_t)r->running[i].w[k].key);
                         put_image(b, r->running[i].w[k].img);
@@ -227,7 +228,13 @@ static bool take(struct search *s, struct world *w, unsigned r, unsigned what)
                 s->done[r]++;
                 simple(s, w, step); /* an operation that finds nothing to do is a transaction that does nothing */
                 return true;
-        case DO_COMMIT: step.kind = STEP_COMMIT; return simple(s, w, step);
+        case DO_COMMIT:
+                step.kind = STEP_COMMIT;
+                step.late = true;
+                if (simple(s, w, step))
+                        return true;
+                step.kind = STEP_SHOW;
+                return simple(s, w, step);
         case DO_PUBLISH:
                 did = all(s, w, STEP_DECODE, r);
                 step.kind = STEP_CLOSE;

@@ -37,6 +37,26 @@ unsigned oracle_write(struct world *w, struct region *r, const struct write *wr,
         return vid;
 }
 
+/* C4: what comes rests on nothing that a reader cannot see here. */
+void oracle_causal(struct world *w, const struct region *r, const struct rec *rec)
+{
+        for (unsigned i = 0; i < w->nv; i++) {
+                if (!vset_has(&rec->all, i))
+                        continue;
+                for (unsigned p = 0; p < w->nv; p++)
+                        if (vset_has(&w->v[i].past, p) && !w->v[p].lost && !vset_has(&r->known, p) && !vset_has(&rec->all, p))
+                                world_fault(w, "C4: version %u is applied in %s before version %u, which it has seen", i,
+                                            w->regs.name[id_of(w, r)], p);
+                for (int t = 0; t < 2; t++)
+                        for (unsigned k = 0; r->running[t].committed && k < r->running[t].n; k++)
+                                if (vset_has(&w->v[i].past, r->running[t].w[k].vid))
+                                        world_fault(
+                                                w,
+                                                "C4: version %u is applied in %s before version %u, which it has seen, is visible there",
+                                                i, w->regs.name[id_of(w, r)], r->running[t].w[k].vid);
+        }
+}
+
 bool oracle_before(const struct world *w, unsigned a, unsigned b)
 {
         return vset_has(&w->v[b].past, a);

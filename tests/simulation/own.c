@@ -57,6 +57,32 @@ bool own_knows(const struct region *r, const struct row *row)
         return false;
 }
 
+static hlc_t own_hlc(const struct world *w, const struct region *r)
+{
+        hlc_t h = r->a.applied.at[id_of(w, r)];
+        for (int i = r->a.own_forgot; i < r->a.nown; i++)
+                h = hlc_max(h, own_rec(r, i)->vec.at[id_of(w, r)]);
+        return h;
+}
+
+/* A commit of these groups is not visible yet. */
+static bool hidden(const struct region *r, int i)
+{
+        const struct rec *p = own_rec(r, i);
+        for (uint32_t t = 0; p->kind == REC_GROUP && t < p->g.ntxs; t++)
+                if (db_hides(r, p->g.txs[t].xid.v))
+                        return true;
+        return false;
+}
+
+bool own_visible(const struct world *w, const struct region *r, hlc_t upto)
+{
+        for (int i = r->a.own_forgot; i < r->a.nown; i++)
+                if (own_rec(r, i)->hlc.v <= upto.v && hidden(r, i))
+                        return false;
+        return upto.v <= own_hlc(w, r).v;
+}
+
 static bool touches(const struct world *w, const struct rec *p, uint32_t tx, unsigned key)
 {
         for (uint32_t i = 0; i < p->g.nchanges; i++) {
@@ -295,7 +321,7 @@ static bool move_own_position(struct world *w, struct region *r)
         struct apply *a = &r->a;
         unsigned me = id_of(w, r);
         int best = -1;
-        for (int i = a->own_forgot; i < a->own_done; i++)
+        for (int i = a->own_forgot; i < a->own_done && !hidden(r, i); i++)
                 if (own_rec(r, i)->kind == REC_GROUP && own_rec(r, i)->hlc.v <= a->stable.at[me].v)
                         best = i;
         if (best < 0)

@@ -127,7 +127,8 @@ static struct step random_tx(struct rng *g, const struct setup *set, unsigned r,
 
 struct run {
         struct world *w;
-        struct rng g;
+        struct rng g, late; /* late: when commits become visible; apart, so that a seed's history is otherwise what it was */
+        bool hides;         /* commits are decoded before they are visible */
         struct step *trace;
         unsigned n, max;
 };
@@ -231,6 +232,7 @@ static void random_step(struct run *x, bool faults, const uint8_t slow[REGIONS],
                         return;
                 break;
         case STEP_PROGRESS:
+        case STEP_SHOW:
         case STEP_PROBE:
         case STEP_KILLCAP:
         case STEP_ZOMBIE:
@@ -243,12 +245,16 @@ static void random_step(struct run *x, bool faults, const uint8_t slow[REGIONS],
         case STEP_UNIQUE:
         case STEP_KINDS: break;
         }
+        s.late = x->hides && (s.kind == STEP_TX || s.kind == STEP_COMMIT) && chance(&x->late, 60);
         take(x, s);
+        for (unsigned r = 0; x->hides && r < regions; r++)
+                if (chance(&x->late, 8))
+                        simple(x, STEP_SHOW, r, 0, 1);
 }
 
 unsigned world_random(struct world *w, uint64_t seed, struct step *trace, unsigned max)
 {
-        struct run x = {.w = w, .g = seeded(seed, 1), .trace = trace, .max = max};
+        struct run x = {.w = w, .g = seeded(seed, 1), .late = seeded(seed, 3), .hides = seed % 8 == 5, .trace = trace, .max = max};
         static const uint8_t speeds[] = {10, 50, 100, 100};
         unsigned steps = 60 + next(&x.g, 120), txs = 5 + next(&x.g, 10), pulls = next(&x.g, 4) * 3, regions = w->set.regions;
         bool faults = chance(&x.g, 60);

@@ -122,6 +122,7 @@ const char *step_str(char *buf, size_t size, const struct world *w, const struct
         static const char *const names[STEP_KINDS] = {
                 [STEP_BEGIN] = "a transaction executes:",
                 [STEP_COMMIT] = "it commits",
+                [STEP_SHOW] = "its commit becomes visible",
                 [STEP_TX] = "a transaction:",
                 [STEP_DECODE] = "capture decodes one WAL entry",
                 [STEP_CLOSE] = "capture publishes a group",

@@ -116,6 +116,7 @@ struct ltx {
 
 struct running {
         uint64_t xid, rowxid; /* xid 0: none; rowxid differs in a savepoint */
+        bool committed;       /* in the WAL, so that it is decoded, and not visible yet: its locks are held */
         unsigned n;
         const struct write *w;
 };
@@ -258,6 +259,7 @@ struct true_version {
 enum step_kind {
         STEP_BEGIN,
         STEP_COMMIT,
+        STEP_SHOW,
         STEP_TX,
         STEP_DECODE,
         STEP_CLOSE,
@@ -297,7 +299,7 @@ struct step {
         enum step_kind kind;
         uint8_t r, o;
         int8_t arg; /* jitter of the clock, how far a crash falls back, which capture, slow path at once */
-        bool sub;
+        bool sub, late;
         uint8_t nops;
         struct op ops[3];
 };
@@ -358,7 +360,10 @@ void world_fault(struct world *w, const char *fmt, ...) __attribute__((format(pr
 bool db_lock(struct region *r, unsigned key, int owner);
 void db_unlock(struct region *r, int owner);
 bool db_begin(struct world *w, struct region *r, const struct op *ops, unsigned n, bool sub);
-bool db_commit(struct world *w, struct region *r, int jitter);
+/* late: it becomes visible with a later db_show only. */
+bool db_commit(struct world *w, struct region *r, int jitter, bool late);
+bool db_show(struct region *r);
+bool db_hides(const struct region *r, uint64_t xid); /* committed, and not visible yet */
 bool db_any_running(const struct region *r);
 uint64_t db_lowest_running(const struct region *r);
 void db_wal(struct world *w, struct region *r, struct wal entry);
@@ -426,6 +431,8 @@ bool own_fix(struct world *w, struct region *r);
 uint64_t own_h(const struct region *r, hlc_t v);
 bool own_speaks_of(const struct world *w, const struct region *r, unsigned key); /* a write of the key is read, not processed */
 bool own_knows(const struct region *r, const struct row *row);
+bool own_visible(const struct world *w, const struct region *r,
+                 hlc_t upto); /* apply/unseen.h: read, and every commit of it visible */
 /* The version that the own log holds for a local row; rec NULL: older than everything unstable. */
 struct own_version {
         const struct rec *rec;
@@ -451,6 +458,7 @@ bool unique_again(struct world *w, struct region *r);
 
 /* oracle.c */
 unsigned oracle_write(struct world *w, struct region *r, const struct write *wr, const struct row *stands);
+void oracle_causal(struct world *w, const struct region *r, const struct rec *rec);
 bool oracle_before(const struct world *w, unsigned a, unsigned b);
 void oracle_check(struct world *w);
 void oracle_forgets(struct world *w, const struct region *r, unsigned key, region_id o, hlc_t h);

@@ -79,8 +79,9 @@ static bool do_step(struct world *w, const struct step *s)
         struct region *r = &w->r[s->r];
         switch (s->kind) {
         case STEP_BEGIN: return !r->follower && db_begin(w, r, s->ops, s->nops, s->sub);
-        case STEP_COMMIT: return db_commit(w, r, s->arg);
-        case STEP_TX: return !r->follower && db_begin(w, r, s->ops, s->nops, s->sub) && db_commit(w, r, s->arg);
+        case STEP_COMMIT: return db_commit(w, r, s->arg, s->late);
+        case STEP_SHOW: return db_show(r);
+        case STEP_TX: return !r->follower && db_begin(w, r, s->ops, s->nops, s->sub) && db_commit(w, r, s->arg, s->late);
         case STEP_DECODE:
         case STEP_CLOSE:
         case STEP_PROGRESS:
@@ -124,7 +125,7 @@ bool world_step(struct world *w, const struct step *s)
 
 static void settle_captures(struct world *w, struct region *r)
 {
-        while (db_commit(w, r, 0))
+        while (db_show(r) || db_commit(w, r, 0, false))
                 ;
         if (r->flushed >= 0)
                 r->flushed = r->nwal;
