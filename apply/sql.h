@@ -53,7 +53,7 @@ enum lock_column {
 /* What a locked row's xmin says; the hole (%u) is the number of the parameter S.  The timestamp and its origin are asked in the select list, not
  * in a LATERAL join: when the lock had to wait, PostgreSQL evaluates the select list anew for the row as it is now, but joins it with the
  * function's result for the row as it was. */
-#define SQL_LOCK_COLUMNS                                                                                                                           \
+#define SQL_LOCK_COLUMNS                                                                                                                       \
         "t.xmin::text::pg_catalog.int8,"                                                                                                       \
         " (SELECT (EXTRACT(EPOCH FROM c.timestamp) * 1000000)::pg_catalog.int8 FROM pg_catalog.pg_xact_commit_timestamp_origin(t.xmin) AS c)," \
         " (SELECT COALESCE(c.roident, 0)::pg_catalog.int8 FROM pg_catalog.pg_xact_commit_timestamp_origin(t.xmin) AS c),"                      \

@@ -32,10 +32,10 @@ struct view {
         char why[1000], todo[400], error[32];
         struct pause pause; /* what an operator has paused */
         struct view_numbers now;
-        char *tables;     /* JSON array; NULL: not known yet */
-        uint64_t version; /* counts changes of state and tables */
+        char *tables;            /* JSON array; NULL: not known yet */
+        uint64_t version;        /* counts changes of state and tables */
         struct metrics *metrics; /* borrowed; may be NULL */
-        bool end;         /* the status thread writes once more and ends */
+        bool end;                /* the status thread writes once more and ends */
 };
 
 void view_init(struct view *v, const char *region, const char *slot);

@@ -70,7 +70,7 @@ struct incoming {
         bool had_del;   /* the key was deleted in this group, at its end or before v.row was inserted */
         bool fresh;     /* v.row was inserted in this group */
         bool is_insert; /* the first change was an insert (names the conflict) */
-        bool again;     /* an earlier part of the same group (a chunk, what came before a TRUNCATE) may have changed the key: it is no repetition */
+        bool again; /* an earlier part of the same group (a chunk, what came before a TRUNCATE) may have changed the key: it is no repetition */
 };
 
 enum merge_act { MERGE_KEEP, MERGE_PUT, MERGE_DELETE };

@@ -26,11 +26,11 @@ struct standing_view {
 };
 
 enum standing_answer {
-        STANDING_DOMINATED,   /* whatever it is, the incoming change has seen it (or nobody minds) */
-        STANDING_DOT,         /* it is a version of another region, with this dot: compare */
-        STANDING_ASK_OWN_LOG, /* written locally: its dot is that of the last group in the own log that wrote its key */
+        STANDING_DOMINATED,      /* whatever it is, the incoming change has seen it (or nobody minds) */
+        STANDING_DOT,            /* it is a version of another region, with this dot: compare */
+        STANDING_ASK_OWN_LOG,    /* written locally: its dot is that of the last group in the own log that wrote its key */
         STANDING_TIMESTAMP_GONE, /* it is not older than everything unstable, and nobody can say whose it is (VACUUM FREEZE) */
-        STANDING_WON_ALREADY, /* written locally, and later than the incoming one, whatever its HLC will be */
+        STANDING_WON_ALREADY,    /* written locally, and later than the incoming one, whatever its HLC will be */
 };
 
 enum standing_answer standing_judge(const struct standing_facts *f, const struct standing_view *v, struct dot *dot);

@@ -11,7 +11,7 @@ struct run_opts {
         const char *file;          /* the topology, read again on SIGHUP */
         struct topology *topology; /* borrowed */
         const struct region *region;
-        const char *http; /* --http; may be NULL */
+        const char *http;            /* --http; may be NULL */
         agent_main *capture, *apply; /* NULL: this process does not run it */
         bool accept_rules;           /* topology/control.h */
         const char *allow_plugins;   /* likewise */

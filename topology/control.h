@@ -35,7 +35,7 @@ struct control {
         _Atomic(struct topology *) next; /* SIGHUP: the agent exchanges it for NULL at a group boundary, frees its old one */
         int wake_fd;
         const char *allow_plugins; /* run --allow-plugins DIR; NULL: none may be loaded */
-        bool accept_rules; /* run --accept-rules: rules that add up may change, the tables are quiet */
+        bool accept_rules;         /* run --accept-rules: rules that add up may change, the tables are quiet */
         struct metrics *metrics;   /* borrowed; NULL: nobody looks (topology/metrics.h) */
         _Atomic int64_t turned_us; /* monotonic: when the agent's loop turned last; CONTROL_WAITS while PostgreSQL has its thread */
 };
