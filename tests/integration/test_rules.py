@@ -8,6 +8,7 @@ import threading
 import psycopg2
 import psycopg2.errors
 
+from harness.apart import apart, published
 from harness.case import test
 from harness.servers import ROOT
 from harness.wait import until
@@ -43,27 +44,6 @@ RULES = {"group": ALONE, "conflicts": {"tables": {
     "public.mn": {"resolver": "manual"},
 }}}
 NAMES = [line.split()[2].removeprefix("public.") for line in TABLES.strip().splitlines()]
-
-
-def published(region):
-    """Waits until all that this region has committed is in its log."""
-    at = region.value("SELECT pg_current_wal_insert_lsn()")
-    until(lambda: region.value("SELECT confirmed_flush_lsn >= %s FROM pg_replication_slots WHERE slot_name = %s", at, region.slot), f"{region.name} has published", 20)
-
-
-def apart(c, steps, order=None):
-    """Commits (region, statement) in this order of time while nothing runs, so that all regions' writes are concurrent; then the regions
-    publish one after the other, in `order`, while all apply."""
-    for r in c:
-        r.kill()
-    for region, statement in steps:
-        c.regions[region].app(statement)
-    for r in c:
-        r.run("apply")
-    for name in order or [r.name for r in c.leaders]:
-        c.regions[name].run("capture")
-        published(c.regions[name])
-    c.barrier()
 
 
 def same_everywhere(c, tables=NAMES):
