@@ -7,6 +7,7 @@
 #include "apply/rules.h"
 #include "apply/clash.h"
 #include "base/mem.h"
+#include "postgres/collation.h"
 
 struct catalog {
         const struct topology *topo;
@@ -87,14 +88,10 @@ static const char table_sql[] =
         "FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
         "WHERE n.nspname = $1 AND c.relname = $2 AND c.relkind IN ('r', 'p')";
 
-/* The last: does its collation compare bytes? (default: the database's) */
+/* The last: does its collation compare bytes? */
 static const char columns_sql[] =
         "SELECT a.attnum, a.attname, n.nspname, t.typname, a.attgenerated <> '', a.attidentity = 'a', t.typcategory = 'S',"
-        " COALESCE((SELECT CASE l.collprovider WHEN 'd' THEN (SELECT d.datlocprovider = 'b' OR d.datlocprovider = 'c' AND d.datcollate IN ('C', 'POSIX')"
-        "   FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())"
-        "   WHEN 'c' THEN l.collcollate IN ('C', 'POSIX') ELSE l.collprovider = 'b' END"
-        "   FROM pg_catalog.pg_collation l WHERE l.oid = a.attcollation), true) "
-        "FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid "
+        " " COLUMN_IS_BYTEWISE " FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid "
         "JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace "
         "WHERE a.attrelid = $1::oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum";
 
