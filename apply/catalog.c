@@ -112,13 +112,6 @@ static const char key_sql[] =
         "JOIN pg_catalog.pg_operator o ON o.oid = ao.amopopr JOIN pg_catalog.pg_namespace on_ ON on_.oid = o.oprnamespace "
         "WHERE u.n = 1 ORDER BY k.i";
 
-static char *taken(struct buf *b)
-{
-        char *s = mem_strdup(buf_cstr(b));
-        buf_release(b);
-        return s;
-}
-
 static char *quoted(const char *a, const char *b)
 {
         struct buf out;
@@ -127,7 +120,7 @@ static char *quoted(const char *a, const char *b)
                 pg_qualified(&out, a, b);
         else
                 pg_ident(&out, b);
-        return taken(&out);
+        return buf_taken(&out);
 }
 
 static char *joined(const char *schema, const char *name)
@@ -135,7 +128,7 @@ static char *joined(const char *schema, const char *name)
         struct buf out;
         buf_init(&out, 0);
         buf_printf(&out, "%s.%s", schema, name);
-        return taken(&out);
+        return buf_taken(&out);
 }
 
 static enum status read_columns(struct target *t, struct pg *db, const struct pg_param *oid, int **attnums, bool **bytewise,
@@ -184,7 +177,7 @@ static enum status read_key(struct target *t, struct pg *db, const struct pg_par
                         pg_ident(&eq, pgres_text(r, k, 1));
                         buf_printf(&eq, ".%s)", pgres_text(r, k, 2));
                         free(t->cols[i].eq);
-                        t->cols[i].eq = taken(&eq);
+                        t->cols[i].eq = buf_taken(&eq);
                         t->keys[t->nkeys++] = i;
                 }
         }
