@@ -7,6 +7,7 @@
 #include "apply/rules.h"
 #include "apply/clash.h"
 #include "base/mem.h"
+#include "postgres/collation.h"
 
 struct catalog {
         const struct topology *topo;
@@ -87,14 +88,10 @@ static const char table_sql[] =
         "FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
         "WHERE n.nspname = $1 AND c.relname = $2 AND c.relkind IN ('r', 'p')";
 
-/* The last: does its collation compare bytes? (default: the database's) */
+/* The last: does its collation compare bytes? */
 static const char columns_sql[] =
         "SELECT a.attnum, a.attname, n.nspname, t.typname, a.attgenerated <> '', a.attidentity = 'a', t.typcategory = 'S',"
-        " COALESCE((SELECT CASE l.collprovider WHEN 'd' THEN (SELECT d.datlocprovider = 'b' OR d.datlocprovider = 'c' AND d.datcollate IN ('C', 'POSIX')"
-        "   FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())"
-        "   WHEN 'c' THEN l.collcollate IN ('C', 'POSIX') ELSE l.collprovider = 'b' END"
-        "   FROM pg_catalog.pg_collation l WHERE l.oid = a.attcollation), true) "
-        "FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid "
+        " " COLUMN_IS_BYTEWISE " FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid "
         "JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace "
         "WHERE a.attrelid = $1::oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum";
 
@@ -115,13 +112,6 @@ static const char key_sql[] =
         "JOIN pg_catalog.pg_operator o ON o.oid = ao.amopopr JOIN pg_catalog.pg_namespace on_ ON on_.oid = o.oprnamespace "
         "WHERE u.n = 1 ORDER BY k.i";
 
-static char *taken(struct buf *b)
-{
-        char *s = mem_strdup(buf_cstr(b));
-        buf_release(b);
-        return s;
-}
-
 static char *quoted(const char *a, const char *b)
 {
         struct buf out;
@@ -130,7 +120,7 @@ static char *quoted(const char *a, const char *b)
                 pg_qualified(&out, a, b);
         else
                 pg_ident(&out, b);
-        return taken(&out);
+        return buf_taken(&out);
 }
 
 static char *joined(const char *schema, const char *name)
@@ -138,7 +128,7 @@ static char *joined(const char *schema, const char *name)
         struct buf out;
         buf_init(&out, 0);
         buf_printf(&out, "%s.%s", schema, name);
-        return taken(&out);
+        return buf_taken(&out);
 }
 
 static enum status read_columns(struct target *t, struct pg *db, const struct pg_param *oid, int **attnums, bool **bytewise,
@@ -187,7 +177,7 @@ static enum status read_key(struct target *t, struct pg *db, const struct pg_par
                         pg_ident(&eq, pgres_text(r, k, 1));
                         buf_printf(&eq, ".%s)", pgres_text(r, k, 2));
                         free(t->cols[i].eq);
-                        t->cols[i].eq = taken(&eq);
+                        t->cols[i].eq = buf_taken(&eq);
                         t->keys[t->nkeys++] = i;
                 }
         }

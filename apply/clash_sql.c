@@ -74,13 +74,6 @@ static const char generated_sql[] =
         " JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum"
         " WHERE a.attrelid = $1::pg_catalog.oid AND a.attgenerated <> '' AND NOT a.attisdropped";
 
-static char *taken(struct buf *b)
-{
-        char *s = mem_strdup(buf_cstr(b));
-        buf_release(b);
-        return s;
-}
-
 static struct clash_part part_of(const struct pgres *r, int row)
 {
         struct clash_part p;
@@ -91,12 +84,12 @@ static struct clash_part part_of(const struct pgres *r, int row)
                 buf_put_str(&b, " COLLATE ");
                 pg_qualified(&b, pgres_text(r, row, 7), pgres_text(r, row, 8));
         }
-        p.expr = taken(&b);
+        p.expr = buf_taken(&b);
         buf_init(&b, 0);
         buf_put_str(&b, "OPERATOR(");
         pg_ident(&b, pgres_text(r, row, 5));
         buf_printf(&b, ".%s)", pgres_text(r, row, 6));
-        p.op = taken(&b);
+        p.op = buf_taken(&b);
         return p;
 }
 

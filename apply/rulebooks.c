@@ -2,12 +2,12 @@
 
 #include <inttypes.h>
 #include <jansson.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "topology/rules_said.h"
 
 #define PER_REGION_MAX 1000 /* changes of rules that one region's log tells; above it the oldest are forgotten */
 
@@ -95,18 +95,6 @@ enum status rulebooks_load(struct rulebooks *b, struct pg *side, struct err *e)
         return s;
 }
 
-static enum status keep(const struct rulebooks *b, struct pg *side, const struct rulebook_at *a, const char *doc, struct err *e)
-{
-        char after[24], generation[16];
-        snprintf(after, sizeof after, "%" PRIu64, a->after.v);
-        snprintf(generation, sizeof generation, "%u", a->generation);
-        struct pg_param p[] = {PG_TEXT(regset_name(b->regs, a->from)), PG_TEXT(after), PG_TEXT(generation), PG_TEXT(doc)};
-        return pg_query(side,
-                        "INSERT INTO pangea.rules (region, from_hlc, generation, doc) VALUES ($1, $2::int8, $3::int4, $4::jsonb)"
-                        " ON CONFLICT (region, from_hlc) DO UPDATE SET generation = EXCLUDED.generation, doc = EXCLUDED.doc",
-                        4, p, false, NULL, e);
-}
-
 static bool known(const struct rulebooks *b, const struct rulebook_at *a)
 {
         const struct history *h = &b->of[a->from.i];
@@ -131,7 +119,7 @@ enum status rulebooks_marker(struct rulebooks *b, struct pg *side, region_id fro
         else
                 s = read_book(b, from, (uint64_t)after, (uint32_t)generation, doc, &a, e);
         if (s == ST_OK && !known(b, a)) {
-                s = keep(b, side, a, doc, e);
+                s = rules_said_note(side, regset_name(b->regs, from), a->after.v, a->generation, doc, e);
                 if (s == ST_OK)
                         put(b, a);
                 *changed = s == ST_OK;

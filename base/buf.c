@@ -80,6 +80,13 @@ const char *buf_cstr(struct buf *b)
         return (const char *)b->data;
 }
 
+char *buf_taken(struct buf *b)
+{
+        char *s = mem_strdup(buf_cstr(b));
+        buf_release(b);
+        return s;
+}
+
 void buf_put_u8(struct buf *b, uint8_t v)
 {
         buf_put(b, &v, 1);

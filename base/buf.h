@@ -22,6 +22,7 @@ void buf_put(struct buf *b, const void *p, size_t n);
 void buf_put_str(struct buf *b, const char *s); /* without the final 0 */
 void buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 const char *buf_cstr(struct buf *b); /* 0-terminated view, valid until the next write */
+char *buf_taken(struct buf *b);      /* a string of its own (free), and the buffer is released */
 
 /* Big-endian fixed width, and LEB128 for numbers that are small most of the time. */
 void buf_put_u8(struct buf *b, uint8_t v);

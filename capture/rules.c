@@ -1,11 +1,11 @@
 #include "capture/rules.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "base/log.h"
+#include "topology/rules_said.h"
 
 #define PATIENCE_US (30 * 1000000)
 
@@ -15,9 +15,6 @@ static const char KNOWN_SQL[] =
         " (SELECT r.doc::text FROM pangea.rules r WHERE r.region = $1 ORDER BY r.from_hlc DESC LIMIT 1),"
         " (SELECT coalesce(max(r.generation), 0) FROM pangea.rules r),"
         " (SELECT max(r.generation) FROM pangea.rules r WHERE r.doc = $2::jsonb)";
-static const char NOTE_SQL[] =
-        "INSERT INTO pangea.rules (region, from_hlc, generation, doc) VALUES ($1, $2::int8, $3::int4, $4::jsonb)"
-        " ON CONFLICT (region, from_hlc) DO UPDATE SET generation = EXCLUDED.generation, doc = EXCLUDED.doc";
 
 struct known {
         bool said; /* the own log has a MARKER */
@@ -67,15 +64,6 @@ static enum status publish(struct session *s, uint32_t generation, const char *d
         return st;
 }
 
-static enum status note(struct session *s, uint32_t generation, const char *doc, struct err *e)
-{
-        char hlc[24], number[16];
-        snprintf(hlc, sizeof hlc, "%llu", (unsigned long long)s->groups.hlc.v);
-        snprintf(number, sizeof number, "%u", generation);
-        struct pg_param p[] = {PG_TEXT(s->region->name), PG_TEXT(hlc), PG_TEXT(number), PG_TEXT(doc)};
-        return pg_query(s->side, NOTE_SQL, 4, p, false, NULL, e);
-}
-
 static enum status check_change(const struct session *s, const struct known *k, struct arena *arena, struct err *e)
 {
         struct rulebook before = {.standard = {.row = RULE_LAST_WRITE_WINS}};
@@ -104,7 +92,7 @@ static enum status change(struct session *s, const struct known *k, const char *
                 st = publish(s, generation, doc, e);
         FAILPOINT("capture.rules");
         if (st == ST_OK)
-                st = note(s, generation, doc, e);
+                st = rules_said_note(s->side, s->region->name, s->groups.hlc.v, generation, doc, e);
         if (st == ST_OK)
                 log_event(LOG_INFO, "capture.rules", "generation=%u\tbefore=%u\trules=%s", generation, k->own, doc);
         return st;

@@ -4,14 +4,12 @@
 
 #include "capture/tables_plan.h"
 #include "conflict/rule.h"
+#include "postgres/collation.h"
 
-/* The last: does its collation compare bytes? (default: the database's) */
+/* The last: does its collation compare bytes? */
 static const char COLUMNS_SQL[] =
         "SELECT a.attname, n.nspname || '.' || t.typname, a.attnum = ANY (k.indkey),"
-        " coalesce((SELECT CASE l.collprovider WHEN 'd' THEN (SELECT d.datlocprovider = 'b' OR d.datlocprovider = 'c' AND d.datcollate IN ('C', 'POSIX')"
-        "   FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())"
-        "   WHEN 'c' THEN l.collcollate IN ('C', 'POSIX') ELSE l.collprovider = 'b' END"
-        "   FROM pg_catalog.pg_collation l WHERE l.oid = a.attcollation), true)"
+        " " COLUMN_IS_BYTEWISE
         " FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace"
         " LEFT JOIN pg_catalog.pg_index k ON k.indexrelid = nullif($2, '')::oid"
         " WHERE a.attrelid = $1::oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' ORDER BY a.attnum";

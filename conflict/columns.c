@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "conflict/elements.h"
+
 bool takes_part(const struct settling *s, const struct version *v, uint16_t col)
 {
         return column_how(v->rule, col) == column_how(s->rule, col);
@@ -199,6 +201,43 @@ static struct cell register_value(const struct settling *s, uint16_t col, enum h
         const struct column_dot *d = dots_of(s->dots, col, &n);
         bool mine = n && dot_cmp(d[n - 1].dot, s->in->v.dot, s->regs) == 0;
         return mine ? s->in->v.row[col] : s->row[col];
+}
+
+/* ---- values that have parts ---------------------------------------------------------------------------------------------------------------------- */
+/* The latest value that cannot be taken apart, of those that take part; false: there is none. */
+static bool other(const struct settling *s, const struct version *v, size_t n, uint16_t col, const struct parts *how,
+                  struct cell *out)
+{
+        for (size_t i = n; i-- > 0;) {
+                struct cells parts;
+                *out = v[i].row[col];
+                if (takes_part(s, &v[i], col) && !how->split(s->rule->cols[col].type, *out, s->arena, &parts))
+                        return true;
+        }
+        return false;
+}
+
+static bool all_null(const struct settling *s, uint16_t col)
+{
+        for (size_t i = 0; i < s->n; i++)
+                if (takes_part(s, &s->v[i], col) && s->v[i].row[col].data)
+                        return false;
+        return true;
+}
+
+struct cell parts_value(const struct settling *s, uint16_t col, const struct parts *how)
+{
+        enum value_type type = s->rule->cols[col].type;
+        struct cell value;
+        if (other(s, s->v, s->n, col, how, &value))
+                return value;
+        bool on = carries_on(s, col) && !other(s, s->before, s->nbefore, col, how, &value);
+        struct cells shown = how->showing(s, col), parts;
+        if (on && (!s->in || !takes_part(s, &s->in->v, col)))
+                how->split(type, s->row[col], s->arena, &parts);
+        else if (!on || !how->carried(s, col, &shown, &parts))
+                parts = how->anew(s, col, &shown);
+        return parts.n == 0 && all_null(s, col) ? (struct cell){NULL, 0} : how->join(type, &parts, s->arena);
 }
 
 /* ---- all of them ------------------------------------------------------------------------------------------------------------------------------ */

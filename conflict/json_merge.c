@@ -87,7 +87,7 @@ static struct cells overlaid(const struct cells *under, const struct cells *over
         return out;
 }
 
-/* From what stood, by what came: only the fields that it touches are looked at. false: not to be told from these. */
+/* Only the fields that came are looked at. */
 static bool carried(const struct settling *s, uint16_t col, const struct cells *shown, struct cells *out)
 {
         struct column_change c = column_change_of(s->in, col);
@@ -107,7 +107,7 @@ static bool carried(const struct settling *s, uint16_t col, const struct cells *
         return true;
 }
 
-/* From the versions alone: fields with dots, and those that all of them hold (with the latest one's value). */
+/* Fields with dots, and those that all versions hold (with the latest one's value). */
 static struct cells anew(const struct settling *s, uint16_t col, const struct cells *shown)
 {
         struct cells common = {0, NULL};
@@ -127,36 +127,27 @@ static struct cells anew(const struct settling *s, uint16_t col, const struct ce
         return overlaid(&common, shown, s->arena);
 }
 
-/* The latest value that is no object of those that take part; false: there is none. */
-static bool other(const struct settling *s, const struct version *v, size_t n, uint16_t col, struct cell *out)
+static bool split(enum value_type type, struct cell value, struct arena *arena, struct cells *out)
 {
-        for (size_t i = n; i-- > 0;) {
-                struct cells e;
-                *out = v[i].row[col];
-                if (takes_part(s, &v[i], col) && !members_split(v[i].row[col], s->arena, &e))
-                        return true;
-        }
-        return false;
+        (void)type;
+        return members_split(value, arena, out);
 }
 
-static bool all_null(const struct settling *s, uint16_t col)
+static struct cell join(enum value_type type, const struct cells *m, struct arena *arena)
 {
-        for (size_t i = 0; i < s->n; i++)
-                if (takes_part(s, &s->v[i], col) && s->v[i].row[col].data)
-                        return false;
-        return true;
+        (void)type;
+        return members_join(m, arena);
 }
+
+static const struct parts members = {
+        .split = split,
+        .join = join,
+        .showing = showing,
+        .carried = carried,
+        .anew = anew,
+};
 
 struct cell fields_value(const struct settling *s, uint16_t col)
 {
-        struct cell value;
-        if (other(s, s->v, s->n, col, &value))
-                return value;
-        bool on = carries_on(s, col) && !other(s, s->before, s->nbefore, col, &value);
-        struct cells shown = showing(s, col), m;
-        if (on && (!s->in || !takes_part(s, &s->in->v, col)))
-                members_split(s->row[col], s->arena, &m);
-        else if (!on || !carried(s, col, &shown, &m))
-                m = anew(s, col, &shown);
-        return m.n == 0 && all_null(s, col) ? (struct cell){NULL, 0} : members_join(&m, s->arena);
+        return parts_value(s, col, &members);
 }

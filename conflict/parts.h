@@ -99,6 +99,21 @@ struct column_change {
 };
 struct column_change column_change_of(const struct incoming *in, uint16_t col);
 
+/* A column whose values are taken apart, merged part by part (elements of an array, members of an object), and put together again. */
+struct cells;
+struct parts {
+        /* false: it is none of these (no array, no object) */
+        bool (*split)(enum value_type type, struct cell value, struct arena *arena, struct cells *out);
+        struct cell (*join)(enum value_type type, const struct cells *parts, struct arena *arena);
+        /* What shows of those that have column dots. */
+        struct cells (*showing)(const struct settling *s, uint16_t col);
+        /* From what stood, by what came; false: not to be told from these. */
+        bool (*carried)(const struct settling *s, uint16_t col, const struct cells *shown, struct cells *out);
+        /* From the versions alone. */
+        struct cells (*anew)(const struct settling *s, uint16_t col, const struct cells *shown);
+};
+struct cell parts_value(const struct settling *s, uint16_t col, const struct parts *how);
+
 void union_note(struct dots *dots, const struct column_change *c, struct arena *arena);
 struct cell union_value(const struct settling *s, uint16_t col);
 void fields_note(struct dots *dots, const struct column_change *c, struct arena *arena);

@@ -58,7 +58,6 @@ static struct cells joined(const struct cells *a, const struct cells *b, struct 
         return out;
 }
 
-/* From what stood, by what came; false: not to be told from these. */
 static bool carried(const struct settling *s, uint16_t col, const struct cells *dotted, struct cells *out)
 {
         struct column_change c = column_change_of(s->in, col);
@@ -72,7 +71,7 @@ static bool carried(const struct settling *s, uint16_t col, const struct cells *
         return true;
 }
 
-/* From the versions alone: what has a dot, and what all of them hold. */
+/* What has a dot, and what all versions hold. */
 static struct cells anew(const struct settling *s, uint16_t col, const struct cells *dotted)
 {
         struct cells common = {0, NULL};
@@ -89,36 +88,15 @@ static struct cells anew(const struct settling *s, uint16_t col, const struct ce
         return joined(&common, dotted, s->arena);
 }
 
-/* The latest value that is no array of those that take part; false: there is none. */
-static bool other(const struct settling *s, const struct version *v, size_t n, uint16_t col, struct cell *out)
-{
-        for (size_t i = n; i-- > 0;) {
-                struct cells e;
-                *out = v[i].row[col];
-                if (takes_part(s, &v[i], col) && !elements_split(s->rule->cols[col].type, v[i].row[col], s->arena, &e))
-                        return true;
-        }
-        return false;
-}
-
-static bool all_null(const struct settling *s, uint16_t col)
-{
-        for (size_t i = 0; i < s->n; i++)
-                if (takes_part(s, &s->v[i], col) && s->v[i].row[col].data)
-                        return false;
-        return true;
-}
+static const struct parts elements = {
+        .split = elements_split,
+        .join = elements_join,
+        .showing = with_dots,
+        .carried = carried,
+        .anew = anew,
+};
 
 struct cell union_value(const struct settling *s, uint16_t col)
 {
-        struct cell value;
-        if (other(s, s->v, s->n, col, &value))
-                return value;
-        bool on = carries_on(s, col) && !other(s, s->before, s->nbefore, col, &value);
-        struct cells dotted = with_dots(s, col), e;
-        if (on && (!s->in || !takes_part(s, &s->in->v, col)))
-                elements_split(s->rule->cols[col].type, s->row[col], s->arena, &e);
-        else if (!on || !carried(s, col, &dotted, &e))
-                e = anew(s, col, &dotted);
-        return e.n == 0 && all_null(s, col) ? (struct cell){NULL, 0} : elements_join(s->rule->cols[col].type, &e, s->arena);
+        return parts_value(s, col, &elements);
 }

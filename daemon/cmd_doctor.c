@@ -160,16 +160,12 @@ static void print_json(const struct doctor *d, const struct merge *m)
 int cmd_doctor(struct invocation *in)
 {
         int code;
-        const struct region *only = NULL;
+        const struct region *only;
         struct doctor d;
         struct merge m = {0};
-        struct topology *t = invocation_topology(in, &code);
+        struct topology *t = invocation_regions(in, &only, &code);
         if (!t)
                 return code;
-        if (in->region && !(only = invocation_region(in, t, &code))) {
-                topology_free(t);
-                return code;
-        }
         signal(SIGPIPE, SIG_IGN);
         log_setup(t->cluster, only ? only->name : "", LOG_ERROR, !isatty(STDERR_FILENO));
         doctor_run(&d, t, only);

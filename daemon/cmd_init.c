@@ -34,14 +34,10 @@ static int one_region(const struct invocation *in, const struct topology *t, con
 int cmd_init(struct invocation *in)
 {
         int code, worst = EXIT_DONE;
-        const struct region *only = NULL;
-        struct topology *t = invocation_topology(in, &code);
+        const struct region *only;
+        struct topology *t = invocation_regions(in, &only, &code);
         if (!t)
                 return code;
-        if (in->region && !(only = invocation_region(in, t, &code))) {
-                topology_free(t);
-                return code;
-        }
         if (in->admin && !only && t->nregions > 1) {
                 fprintf(stderr, "pangea: --admin is a connection to one database: give --region too\n");
                 topology_free(t);

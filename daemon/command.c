@@ -275,6 +275,16 @@ const struct region *invocation_region(const struct invocation *in, const struct
         return NULL;
 }
 
+struct topology *invocation_regions(const struct invocation *in, const struct region **only, int *code)
+{
+        struct topology *t = invocation_topology(in, code);
+        *only = t && in->region ? invocation_region(in, t, code) : NULL;
+        if (!t || !in->region || *only)
+                return t;
+        topology_free(t);
+        return NULL;
+}
+
 enum status region_connect(const struct region *r, const char *what, struct pg **out, struct err *e)
 {
         return region_connect_within(r, what, 0, out, e);

@@ -64,6 +64,8 @@ int cmd_version(struct invocation *in);
 struct topology *invocation_topology(const struct invocation *in, int *code);
 /* The region of --region (or, in a topology with one region, that one); NULL with a message and *code set. */
 const struct region *invocation_region(const struct invocation *in, const struct topology *t, int *code);
+/* For commands about all regions, or about that of --region alone: the topology; *only is the one, NULL: all of them. */
+struct topology *invocation_regions(const struct invocation *in, const struct region **only, int *code);
 /* The exit code for an error: by its name (table of named stops), SQLSTATE, or status. */
 int exit_code_of(const struct err *e);
 

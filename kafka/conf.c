@@ -56,7 +56,7 @@ static const struct {
         {"bootstrap.servers", "say it as brokers"},
         {"metadata.broker.list", "say it as brokers"},
         {"client.id", "Pangea makes it from the names of cluster and region"},
-        {"plugin.library.paths", "Pangea loads no code into its process"},
+        {"plugin.library.paths", "librdkafka shall load no code into the daemon's process"},
         {"delivery.timeout.ms", "records are never given up"},
         {"request.required.acks", "it is always all"},
         {"transactional.id", "Pangea fences by epochs, without Kafka's transactions"},

@@ -32,6 +32,16 @@ static const char *const row_rules[] = {"last_write_wins",
 static const char *const delete_rules[] = {"later_wins", "delete_wins", NULL};
 
 #define CANNOT_CONVERGE "each region would keep another row"
+/* clang-format off */
+#define REFUSED_EVERYWHERE \
+        {"keep_local", CANNOT_CONVERGE}, \
+        {"local_wins", CANNOT_CONVERGE}, \
+        {"apply_remote", CANNOT_CONVERGE}, \
+        {"remote_wins", CANNOT_CONVERGE}, \
+        {"first_applied", "the order of arrival differs from region to region"}, \
+        {"skip", "a version would be lost without a record"}, \
+        {"error", "use manual, which keeps every version and goes on"}
+/* clang-format on */
 #define NEEDS_MORE(what) "it needs " what ", which is said for a table, in conflicts.tables"
 static const struct cfg_refused refused_defaults[] = {
         {"region_priority", NEEDS_MORE("an order of regions")},
@@ -39,23 +49,11 @@ static const struct cfg_refused refused_defaults[] = {
         {"least", NEEDS_MORE("the column that is compared")},
         {"sql", NEEDS_MORE("a function")},
         {"plugin", NEEDS_MORE("a path")},
-        {"keep_local", CANNOT_CONVERGE},
-        {"local_wins", CANNOT_CONVERGE},
-        {"apply_remote", CANNOT_CONVERGE},
-        {"remote_wins", CANNOT_CONVERGE},
-        {"first_applied", "the order of arrival differs from region to region"},
-        {"skip", "a version would be lost without a record"},
-        {"error", "use manual, which keeps every version and goes on"},
+        REFUSED_EVERYWHERE,
         {NULL, NULL},
 };
 static const struct cfg_refused refused_rules[] = {
-        {"keep_local", CANNOT_CONVERGE},
-        {"local_wins", CANNOT_CONVERGE},
-        {"apply_remote", CANNOT_CONVERGE},
-        {"remote_wins", CANNOT_CONVERGE},
-        {"first_applied", "the order of arrival differs from region to region"},
-        {"skip", "a version would be lost without a record"},
-        {"error", "use manual, which keeps every version and goes on"},
+        REFUSED_EVERYWHERE,
         {"delta", "it is a rule for columns: columns: {balance: delta}"},
         {"union", "it is a rule for columns: columns: {tags: union}"},
         {"text_merge", "it is a rule for columns: columns: {body: text_merge}"},

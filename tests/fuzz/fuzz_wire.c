@@ -29,7 +29,7 @@ static void again(const struct record *r, const struct regset *regs, struct aren
         case RECORD_MARKER: st = wire_encode_marker(out, &r->head, &r->u.marker, regs, &e); break;
         case RECORD_GROUP:
                 w = wire_group_new(64u << 20);
-                if (r->u.group.frag) { /* piece by piece is tested in test_wire.c */
+                if (r->u.group.frag) { /* piece by piece is tested in test_wire_chunks.c */
                         wire_group_free(w);
                         return;
                 }

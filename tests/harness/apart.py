@@ -8,6 +8,12 @@ def published(region):
     until(lambda: region.value("SELECT confirmed_flush_lsn >= %s FROM pg_replication_slots WHERE slot_name = %s", at, region.slot), f"{region.name} has published", 20)
 
 
+def publish(region, statement):
+    """Runs it and waits until capture has it in the log: grouped with a later transaction it would bear that one's time."""
+    region.app(statement)
+    published(region)
+
+
 def apart(c, steps, order=None):
     """Commits (region, statement) in this order of time while nothing runs, so that all regions' writes are concurrent; then the regions
     publish one after the other, in `order`, while all apply."""

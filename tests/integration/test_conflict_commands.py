@@ -4,6 +4,7 @@ import json
 import psycopg2
 
 from harness import shape
+from harness.apart import published
 from harness.case import test
 from harness.wait import until
 
@@ -30,9 +31,7 @@ def clash(c):
         r.run("capture")
     for r in ("us", "eu"):
         c.regions[r].app("UPDATE t SET v = %s, n = n + 1 WHERE id = 1", r)
-        at = c.regions[r].value("SELECT pg_current_wal_insert_lsn()")
-        until(lambda: c.regions[r].value("SELECT confirmed_flush_lsn >= %s FROM pg_replication_slots WHERE slot_name = %s", at, c.regions[r].slot)
-              or (False, "not yet"), f"{r} has published", 20)
+        published(c.regions[r])
     for r in c:
         r.run("apply")
     c.barrier()

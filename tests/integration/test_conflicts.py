@@ -2,23 +2,12 @@
 import random
 import threading
 
+from harness.apart import publish, published
 from harness.case import test
 from harness.wait import until
 
 T = "CREATE TABLE public.t (id int PRIMARY KEY, v text)"
 ASK = "SELECT * FROM t ORDER BY id"
-
-
-def publish(region, statement):
-    """Runs it and waits until capture has it in the log: grouped with a later transaction it would bear that one's time."""
-    region.app(statement)
-    published(region)
-
-
-def published(region):
-    """Waits until all that this region has committed is in its log."""
-    at = region.value("SELECT pg_current_wal_insert_lsn()")
-    until(lambda: region.value("SELECT confirmed_flush_lsn >= %s FROM pg_replication_slots WHERE slot_name = %s", at, region.slot), f"{region.name} has published", 20)
 
 
 def apart(c, *steps):

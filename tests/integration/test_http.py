@@ -5,6 +5,7 @@ import re
 import socket
 import subprocess
 
+from harness.apart import publish
 from harness.case import test
 from harness.servers import ROOT
 from harness.wait import until
@@ -98,7 +99,6 @@ def labels(text):
 @test(http=True, tables=T, limit=90)
 def metrics(c):
     """promtool accepts /metrics; every metric of docs/metrics.md is shown once there was something of it; the numbers are right"""
-    from test_conflicts import publish
     for r in c:
         r.listening()
         until(lambda: ready(r), f"{r.name} is ready", 30)
@@ -140,7 +140,6 @@ def metrics(c):
 @test(http=True, tables=T, run=False, limit=90)
 def conflicts(c):
     """a loser is counted once, shown beside what stands, and the statement that is shown brings it back everywhere"""
-    from test_conflicts import publish
     for r in c:
         r.run()
     publish(c.us, "INSERT INTO t VALUES (1, 'old')")

@@ -165,11 +165,10 @@ def two_regions_and_a_follower(c):
 
 # ---- docs/conflict-matrix.md ---------------------------------------------------------------------------------------------------------------------
 def table():
-    simulated = "simulation"
     lines = ["# Kinds of conflict x rules", "",
              "Printed from `tests/integration/test_matrix.py`, which runs every cell that says `matrix` on real servers: in two regions, in three, and in two with a follower, in every",
              "order of arrival (three regions: three of the six orders in `make check`, all with `ALL_ORDERS=1`); daemons are restarted in between. `sim`: also by `tests/simulation`, against the true",
-             "causal history, in 2 to 5 regions with crashes. `rules`, `conflicts`, `unique`: single cases with their outcome written down (`tests/integration/test_*.py`).", "",
+             "causal history, in 2 to 5 regions with crashes. `rules`, `conflicts`, `unique`: single cases with their outcome written down (`tests/integration/test_rules*.py` and so on).", "",
              "| kind | " + " | ".join(f"`{r}`" for r in RULES) + " |", "|---|" + "---|" * len(RULES)]
     for kind in KINDS:
         lines.append(f"| {kind} | " + " | ".join(cell(kind, r) for r in RULES) + " |")

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 
+from harness.apart import publish
 from harness.case import test
 from harness.servers import ROOT
 from harness.wait import SLOW, until
@@ -37,7 +38,6 @@ def has(text, *parts):
 def states(c):
     """normal, conflicts, lagging, stopped: each is to be seen with what, since when, why and what to do; at 360 px and at 4K, light and dark,
     by keyboard; no console error, nothing serious for axe-core"""
-    from test_conflicts import publish
     for r in c:
         r.listening()
         until(lambda: r.get("/readyz?max_lag=5s")[0] == 200, f"{r.name} is ready", 60)

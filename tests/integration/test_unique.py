@@ -3,9 +3,10 @@ import os
 import random
 import threading
 
+from harness.apart import publish
 from harness.case import test
 from harness.wait import until
-from test_conflicts import apart, publish, published
+from test_conflicts import apart
 
 T = "CREATE TABLE public.t (id int PRIMARY KEY, v text UNIQUE)"
 ASK = "SELECT * FROM t ORDER BY id"

@@ -46,7 +46,11 @@ static void buf_writes_big_endian(void **state)
         buf_release(&b);
         assert_int_equal(b.len, 0);
         assert_string_equal(buf_cstr(&b), "");
-        buf_release(&b);
+        buf_put_str(&b, "abc");
+        char *own = buf_taken(&b);
+        assert_string_equal(own, "abc");
+        assert_int_equal(b.len, 0);
+        free(own);
 }
 
 static void buf_maximum_is_sticky(void **state)

@@ -1,4 +1,4 @@
-/* wire_sample: random groups, encoding a decoded group again, and comparing two: for test_wire.c and fuzz_wire.c. */
+/* wire_sample: random groups, encoding a decoded group again, and comparing two: for test_wire*.c and fuzz_wire.c. */
 #ifndef PANGEA_TESTS_WIRE_SAMPLE_H
 #define PANGEA_TESTS_WIRE_SAMPLE_H
 
