@@ -7,8 +7,9 @@
 #include "change/key.h"
 
 /* Images come as values by column in text ($6, $9: rows of the log and of rules with siblings), or as the row stood here ($7, $10). The key of
- * a row that a TRUNCATE discarded is taken out of its image.  OFFSET 0 keeps the look for an earlier record a look-up by the whole index key:
- * as a join it was planned, while the table was small, as a scan of all records of the table concerned. */
+ * a row that a TRUNCATE discarded is taken out of its image.  OFFSET 0 keeps the look for an earlier record a look-up by the whole index key (the
+ * hash agrees with =, which md5 of the text does not: 1.0 and 1.00 are equal): as a join it was planned, while the table was small, as a scan
+ * of all records of the table concerned. $15 leaves out the days in which nothing of these dots can have been recorded. */
 static const char record_head[] =
         "INSERT INTO pangea.conflict (rel, key, region, hlc, kind, rule, winner, image, involved, xids, stands)"
         " SELECT $1, x.key, x.region, x.hlc, x.kind, x.rule, x.winner, x.image, x.involved, x.xids, x.stands FROM ("
@@ -22,8 +23,13 @@ static const char record_tail[] =
         ", s.stands_text::jsonb)) END) AS stands"
         " FROM ROWS FROM (unnest($2::text[]), unnest($3::text[]), unnest($4::int8[]), unnest($5::text[]), unnest($6::text[]),"
         " unnest($7::text[]), unnest($8::text[]), unnest($9::text[]), unnest($10::text[]), unnest($11::text[]), unnest($12::text[]),"
-        " unnest($13::text[])) AS s(key, region, hlc, kind, mine, theirs, winner, stands_text, stands, rule, involved, xids)) x"
-        " WHERE NOT EXISTS (SELECT FROM pangea.conflict c WHERE c.rel = $1 AND c.region = x.region AND c.hlc = x.hlc AND c.key = x.key OFFSET 0)";
+        " unnest($13::text[])) AS s(key, region, hlc, kind, mine, theirs, winner, stands_text, stands, rule, involved, xids) OFFSET 0) x"
+        " WHERE NOT EXISTS (SELECT FROM pangea.conflict c WHERE c.rel = $1 AND c.region = x.region AND c.hlc = x.hlc"
+        " AND jsonb_hash_extended(c.key, 0) = jsonb_hash_extended(x.key, 0) AND c.key = x.key"
+        " AND c.at >= $15 OFFSET 0)";
+
+/* No clock is followed further than a day (max_skew): nothing is recorded that long before its HLC; and as much for a clock that was set. */
+#define RECORDED_BEFORE_US (2 * INT64_C(86400000000))
 
 struct columns {
         struct buf key, region, hlc, kind, mine, theirs, winner, stands_text, stands, rule, involved, xids;
@@ -142,6 +148,8 @@ static enum status record_table(const struct work *w, const struct loser *l, siz
         const struct target *target = t->map.target;
         struct stmt *st = target_stmt(t->map.target, "conflict", 8);
         uint32_t count = 0;
+        uint64_t oldest = UINT64_MAX;
+        uint8_t room[8];
         if (!st)
                 return err_set(e, ST_RETRY, "table %s: too many prepared statements; beginning anew", target->name);
         for (size_t i = 0; i < COLUMNS; i++)
@@ -150,6 +158,7 @@ static enum status record_table(const struct work *w, const struct loser *l, siz
                 if (l[i].table->map.target != target)
                         continue;
                 add_loser(&c, &l[i], w);
+                oldest = l[i].dot.hlc.v < oldest ? l[i].dot.hlc.v : oldest;
                 meter_lost(&w->a->meter, target->name, conflict_kind_name(l[i].kind), l[i].label ? l[i].label : "last_write_wins");
                 count++;
         }
@@ -158,11 +167,12 @@ static enum status record_table(const struct work *w, const struct loser *l, siz
                 add_text(&keycols, target->cols[target->keys[k]].name);
         buf_init(&sql, 0);
         buf_printf(&sql, "%s%s%s%s%s", record_head, target->qualified, record_middle, target->qualified, record_tail);
-        struct pg_param p[COLUMNS + 2] = {param_text(target->name)};
+        struct pg_param p[COLUMNS + 3] = {param_text(target->name)};
         for (int i = 0; i < COLUMNS; i++)
                 p[i + 1] = array_end(all[i], count, all[i] == &c.hlc ? 1016 : 1009);
         p[COLUMNS + 1] = array_end(&keycols, target->nkeys, 1009);
-        enum status s = session_send(w->a->db, st, buf_cstr(&sql), COLUMNS + 2, p, NULL, NULL, e);
+        p[COLUMNS + 2] = param_ts(room, (int64_t)oldest - RECORDED_BEFORE_US);
+        enum status s = session_send(w->a->db, st, buf_cstr(&sql), COLUMNS + 3, p, NULL, NULL, e);
         for (size_t i = 0; i < COLUMNS; i++)
                 buf_release(all[i]);
         buf_release(&keycols);

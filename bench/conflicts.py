@@ -1,20 +1,29 @@
 #!/usr/bin/python3
-"""make conflicts [ROWS=] [RULE=greatest]: what conflicts cost apply. Two regions hold the same rows; both update a share of them while nobody applies (so that
-these are concurrent), us all the others; then the apply agent of eu starts and drains us's log (its start, some tenths of a second, counts). Prints rows a second at 0, 1, 10 and 50 % conflicts, interleaved,
-the median of the blocks, and the ratio to 0 %. The tables are compared after each run: a wrong result voids the figure."""
+"""make conflicts [ROWS=] [RULE=greatest]: what conflicts cost apply. Two regions hold the same rows; both update a share of them while nobody
+applies (so that these are concurrent), us all the others; then the apply agent of eu starts and drains us's log (its start, some tenths of a
+second, counts). Prints rows a second at 0, 1, 10 and 50 % conflicts, interleaved, the median of the blocks, and the ratio to 0 %; and the CPU time of
+a row, in the agent and its backend, which other work on the machine moves less. The tables are compared after each run: a wrong result voids the
+figure. us writes transactions of 100 rows; eu's share is one transaction, so its losers all have one dot."""
 import os
 import statistics
 import time
 
 from common import Cluster, case, main
 
-SHARES = (0, 1, 10, 50)
+TICK = os.sysconf("SC_CLK_TCK")
 T = "CREATE TABLE public.t (id int PRIMARY KEY, v int NOT NULL, pad text NOT NULL)"
 RULES = {"greatest": {"resolver": "greatest", "by": "v"}, "delta": {"columns": {"v": "delta"}}, "column_merge": {"resolver": "column_merge"}}
 
 
+def cpu(pid):
+    """Seconds of CPU time of a process."""
+    with open(f"/proc/{pid}/stat") as f:
+        fields = f.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICK
+
+
 def drain(c, rows, share):
-    """Both regions write apart; then eu applies. Rows a second."""
+    """Both regions write apart; then eu applies. Rows a second, and microseconds of CPU time for a row."""
     us, eu = c.us, c.eu
     for r in c:
         r.kill()
@@ -30,15 +39,17 @@ def drain(c, rows, share):
     # the last row that us wrote is none of those that eu wrote too, and is applied last
     want = us.value("SELECT v FROM t WHERE id = %s", rows - 1)
     begin = time.monotonic()
-    eu.run("apply")
+    agent = eu.run("apply")
     while eu.value("SELECT v FROM t WHERE id = %s", rows - 1) != want:
         assert time.monotonic() - begin < 600, eu.origin("us")
         time.sleep(0.02)
     seconds = time.monotonic() - begin
+    backend = eu.value("SELECT pid FROM pg_stat_activity WHERE application_name = 'pangea apply eu' AND datname = current_database()")
+    spent = cpu(agent.pid) + cpu(backend)
     us.run("apply")
     c.barrier(120)
     c.converged("SELECT * FROM t ORDER BY id", 120)
-    return rows / seconds
+    return rows / seconds, spent / rows * 1e6
 
 
 def run(servers, args):
@@ -52,15 +63,19 @@ def run(servers, args):
             r.sql("VACUUM ANALYZE t")
         c.run()
         c.barrier(60)
-        got = {s: [] for s in SHARES}
+        shares = [int(s) for s in args.shares.split(",")]
+        got, spent = {s: [] for s in shares}, {s: [] for s in shares}
         for block in range(args.blocks):
-            for s in SHARES if block % 2 == 0 else reversed(SHARES):
-                got[s].append(drain(c, args.rows, s))
-                print(f"block {block + 1}: {s:2} % conflicts: {got[s][-1]:9.0f} rows/s", flush=True)
-        base = statistics.median(got[0])
-        for s in SHARES:
-            m = statistics.median(got[s])
-            print(f"{args.rule}: {s:2} % conflicts: median {m:9.0f} rows/s, {m / base:.2f} of that at 0 % (from {min(got[s]):.0f} to {max(got[s]):.0f})")
+            for s in shares if block % 2 == 0 else reversed(shares):
+                rate, us = drain(c, args.rows, s)
+                got[s].append(rate)
+                spent[s].append(us)
+                print(f"block {block + 1}: {s:2} % conflicts: {rate:9.0f} rows/s, {us:6.1f} us CPU a row", flush=True)
+        base, least = statistics.median(got[shares[0]]), statistics.median(spent[shares[0]])
+        for s in shares:
+            m, us = statistics.median(got[s]), statistics.median(spent[s])
+            print(f"{args.rule}: {s:2} % conflicts: median {m:9.0f} rows/s, {m / base:.2f} of that at {shares[0]} % (from {min(got[s]):.0f} to {max(got[s]):.0f});"
+                  f" CPU {us:.1f} us a row, {us / least:.2f} times (from {min(spent[s]):.1f} to {max(spent[s]):.1f})")
         print(f"recorded: {c.us.value('SELECT count(*) FROM pangea.conflict')} in us, {c.eu.value('SELECT count(*) FROM pangea.conflict')} in eu")
         return 0
     finally:
@@ -68,4 +83,5 @@ def run(servers, args):
 
 
 if __name__ == "__main__":
-    main(__doc__, run, {"rows": (int, 100000, "of the table"), "blocks": (int, 3, "runs of each share"), "rule": (str, "last_write_wins", "or greatest, delta, column_merge")})
+    main(__doc__, run, {"rows": (int, 100000, "of the table"), "blocks": (int, 3, "runs of each share"), "shares": (str, "0,1,10,50", "percent of conflicts"),
+                        "rule": (str, "last_write_wins", "or greatest, delta, column_merge")})

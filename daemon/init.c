@@ -33,6 +33,8 @@ static const char *const migrations[SCHEMA_VERSION - 1] = {
         "CREATE INDEX IF NOT EXISTS column_dot_key ON pangea.column_dot (rel, key); "
         "CREATE TABLE IF NOT EXISTS pangea.rules ( region text NOT NULL, from_hlc bigint NOT NULL, generation int NOT NULL, doc jsonb NOT NULL, at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (region, from_hlc) )",
         "CREATE TABLE IF NOT EXISTS pangea.pause (agent text NOT NULL, origin text NOT NULL, at timestamptz NOT NULL DEFAULT now(), by_whom text NOT NULL, reason text, PRIMARY KEY (agent, origin))",
+        "DROP INDEX IF EXISTS pangea.conflict_dot; "
+        "CREATE INDEX IF NOT EXISTS conflict_version ON pangea.conflict (rel, region, hlc, jsonb_hash_extended(key, 0))",
 };
 
 /* Of a schema that is there. One without pangea.meta was left by an init that did not come to its end: its version is not known. */

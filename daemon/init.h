@@ -11,7 +11,7 @@
 #include "daemon/command.h"
 #include "postgres/pg.h"
 
-#define SCHEMA_VERSION 4 /* of schema pangea: init.c, migrations */
+#define SCHEMA_VERSION 5 /* of schema pangea: init.c, migrations */
 
 struct init {
         const struct topology *t;

@@ -71,7 +71,8 @@ CREATE TABLE pangea.conflict (
         stands         jsonb              -- what stands now, readable; null: nothing
 ) PARTITION BY RANGE (at);
 CREATE TABLE pangea.conflict_rest PARTITION OF pangea.conflict DEFAULT;
-CREATE INDEX conflict_dot ON pangea.conflict (rel, region, hlc);
+-- All losers of one large transaction share a dot: the key is in the index too, by the hash that agrees with jsonb's =. Version 5.
+CREATE INDEX conflict_version ON pangea.conflict (rel, region, hlc, jsonb_hash_extended(key, 0));
 
 -- Live state: the concurrent versions of a key whose conflict is not settled for good yet (some of them are not stable, or the rule is
 -- manual). Version 3.
