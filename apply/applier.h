@@ -121,6 +121,7 @@ struct applier {
         struct log_position own_stable; /* what pangea.position says of the own log */
         struct own_mark *own_marks;     /* processed records, oldest first: candidates for own_stable */
         size_t nown_marks, cap_own_marks;
+        hlc_t own_parts, parts_ahead;      /* pangea.meta.own_parts; what the open transaction makes of it */
         const struct log_item *sets_ahead; /* the last that the open transaction processed before its turn (own_process_sets) */
         unsigned own_tries;                /* of the records at the head of the own log, that the database refused */
         int64_t visible_at;                /* monotonic: not before then somebody comes back */

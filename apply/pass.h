@@ -28,6 +28,7 @@ struct pass {
         struct run *runs, **tail;
         struct loser *losers;
         size_t nlosers, cap_losers;
+        bool own_parts;          /* the own group under way comes in chunks */
         bool again;              /* an earlier chunk or segment of the group may have written the same keys */
         const struct map *taken; /* "schema.table\0key": only a placeholder of this transaction stands there; NULL: none */
 };

@@ -24,6 +24,7 @@ struct repair {
         const struct pass *outer;
         const struct map *taken;
         bool wrote;
+        hlc_t parts; /* of the last group that came in several parts, to tables whose rule needs siblings; 0: none */
 };
 
 /* Only tables that several leaders write can need a repair. */
@@ -55,6 +56,26 @@ static enum status begin_repair(void *ctx, struct err *e)
                 return ST_OK;
         r->open = true;
         return begin_as(r->a, r->a->me, r->item->end_lsn, r->item->hlc, e);
+}
+
+/* What a later part of a group notes cannot be told from what was noted before a restart: such a group is taken in once, and that is kept. */
+static enum status note_parts(struct repair *r, const struct segment *seg, enum status s, struct err *e)
+{
+        bool sets = false;
+        for (uint32_t i = 0; i < seg->ntables; i++)
+                sets |= seg->tables[i].map.target->set != NULL;
+        if (s != ST_OK || !sets)
+                return s;
+        r->parts = r->item->hlc;
+        return begin_repair(r, e);
+}
+
+static enum status keep_parts(const struct repair *r, enum status s, struct err *e)
+{
+        uint8_t room[8];
+        struct pg_param p = param_i64(room, (int64_t)r->parts.v);
+        return s == ST_OK && r->parts.v ? session_query(r->a->db, "UPDATE pangea.meta SET own_parts = $1", 1, &p, NULL, NULL, e)
+                                        : s;
 }
 
 static enum status lock_nets(struct pass *p, const struct fold_table *t, struct net **nets, uint32_t n, struct err *e)
@@ -181,6 +202,7 @@ static enum status own_tombs(struct pass *p, struct repair *r, struct err *e)
 static enum status repair_segment(struct work *w, struct repair *r, const struct segment *seg, bool again, struct err *e)
 {
         struct pass p = {.w = w, .a = w->a, .arena = r->arena, .seg = seg, .taken = r->taken, .again = again};
+        p.own_parts = w->g->chunk || !w->g->last;
         pass_clear_runs(&p);
         enum status s = ST_OK;
         if (!r->outer) {
@@ -196,8 +218,11 @@ static enum status repair_segment(struct work *w, struct repair *r, const struct
                         s = pass_send_runs(&p, false, e);
                 pass_waiting_touched(&p);
         }
-        if (s == ST_OK && !r->item->sets_done)
+        if (s == ST_OK && !r->item->sets_done && r->item->hlc.v > p.a->own_parts.v) {
                 s = own_sets(&p, begin_repair, r, &r->wrote, e);
+                if (again)
+                        s = note_parts(r, seg, s, e);
+        }
         if (s == ST_OK)
                 s = own_tombs(&p, r, e);
         if (s == ST_OK && seg->truncate) {
@@ -304,6 +329,7 @@ enum status own_process(struct applier *a, bool *moved, struct err *e)
                 if (alone)
                         break;
         }
+        s = keep_parts(&r, s, e);
         if (s == ST_OK && r.open) {
                 s = session_query(a->db, "COMMIT", 0, NULL, NULL, NULL, e);
                 if (s == ST_OK)
@@ -313,6 +339,8 @@ enum status own_process(struct applier *a, bool *moved, struct err *e)
                 a->origin_sure |= s == ST_OK;
                 if (s == ST_OK)
                         meter_committed(&a->meter);
+                if (s == ST_OK)
+                        a->own_parts = hlc_max(a->own_parts, r.parts);
         }
         if (s != ST_OK) {
                 group_rollback(a);
@@ -367,7 +395,8 @@ enum status own_process_sets(struct pass *p, struct set_table *const *tables, si
         }
         map_release(&taken);
         *wrote = r.wrote;
-        return s;
+        a->parts_ahead = hlc_max(a->parts_ahead, r.parts);
+        return keep_parts(&r, s, e);
 }
 
 void own_sets_done(struct applier *a, bool committed)
@@ -379,4 +408,7 @@ void own_sets_done(struct applier *a, bool committed)
                         break;
         }
         a->sets_ahead = NULL;
+        if (committed)
+                a->own_parts = hlc_max(a->own_parts, a->parts_ahead);
+        a->parts_ahead.v = 0;
 }

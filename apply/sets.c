@@ -246,7 +246,9 @@ enum status sets_merge(struct pass *p, struct set_table *const *tables, size_t n
                         bool ours = own && !k->from_outside;
                         bool local = ours && k->local && k->row_dot.hlc.v == p->w->dot.hlc.v;
                         if (local && tables[i]->set->olds)
-                                k->closed = k->in.v; /* now it is known what it replaced */
+                                k->closed = k->in.v,
+                                k->closed.row =
+                                        k->row; /* now it is known what it replaced; a later part of the group may have gone on */
                         s = find_rules(k, e);
                         if (s != ST_OK)
                                 return s;

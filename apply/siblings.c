@@ -310,8 +310,9 @@ static bool remembered(const struct pass *p, const struct set_key *k)
         if (!after->row || after->nsibs != 1)
                 return after->row && after->nsibs > 1;
         struct dot dot = after->sibs[0].dot, says = written(k) ? p->w->stamp : k->row_dot;
-        if (k->table->set->olds && after->sibs[0].old && dot.hlc.v)
-                return true; /* what it replaced stands nowhere else */
+        bool goes_on = p->own_parts && dot.hlc.v == p->w->dot.hlc.v && dot.region.i == p->a->me.i;
+        if (k->table->set->olds && dot.hlc.v && (after->sibs[0].old || goes_on))
+                return true; /* what it replaced stands nowhere else; nor that it replaced nothing, when a later chunk goes on from it */
         if (!dot.hlc.v || (!written(k) && !k->nsibs))
                 return false; /* older than everything unstable; or nothing has changed */
         return dot.hlc.v != says.hlc.v || dot.region.i != says.region.i;

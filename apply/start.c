@@ -42,7 +42,7 @@ static enum status check_meta(struct applier *a, struct err *e)
         const char *me = regset_name(&a->topo->names, a->me);
         enum status s = pg_exec(a->side,
                                 "SELECT cluster, region, stable_xid, pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot()),"
-                                " current_database() FROM pangea.meta",
+                                " current_database(), own_parts FROM pangea.meta",
                                 &r, e);
         if (s != ST_OK && (strcmp(e->sqlstate, "42P01") == 0 || strcmp(e->sqlstate, "3F000") == 0))
                 return err_named(e, ST_FATAL, "not_initialized",
@@ -58,6 +58,7 @@ static enum status check_meta(struct applier *a, struct err *e)
                               pgres_text(r, 0, 4), pgres_text(r, 0, 1), pgres_text(r, 0, 0));
         a->stable_xid.v = a->stable_xid_saved.v = s == ST_OK ? strtoull(pgres_text(r, 0, 2), NULL, 10) : 0;
         a->start_xid.v = a->newest_xid.v = s == ST_OK ? strtoull(pgres_text(r, 0, 3), NULL, 10) : 0;
+        a->own_parts.v = s == ST_OK ? (uint64_t)pgres_i64(r, 0, 5) : 0;
         pgres_free(r);
         return s;
 }
@@ -298,6 +299,7 @@ void apply_forget(struct applier *a)
         a->pauses = (struct pauses){.read = false};
         a->session_origin = REGION_NONE;
         a->sets_ahead = NULL;
+        a->parts_ahead.v = 0;
         free(a->open_doc);
         a->open_doc = NULL;
         a->looked_at = 0;

@@ -271,7 +271,8 @@ static bool sibs_changed(const struct work *w)
         if (w->n != w->stands->nsibs)
                 return true;
         for (size_t i = 0; i < w->n; i++)
-                if (!same_dot(w->v[i].dot, w->stands->sibs[i].dot) || w->v[i].row != w->stands->sibs[i].row)
+                if (!same_dot(w->v[i].dot, w->stands->sibs[i].dot) || w->v[i].row != w->stands->sibs[i].row ||
+                    w->v[i].old != w->stands->sibs[i].old)
                         return true;
         return false;
 }
@@ -351,6 +352,14 @@ static enum status own_killed(struct work *w, struct dot killer, bool local)
         return st;
 }
 
+/* A later chunk deleted the row and made it anew: the version replaces nothing any more. */
+static void begin_anew(struct work *w)
+{
+        for (size_t i = 0; i < w->n && w->in->fresh; i++)
+                if (same_dot(w->v[i].dot, w->in->v.dot))
+                        w->v[i].old = NULL;
+}
+
 enum status merge_own(const struct rule *rule, const struct key_state *stands, const struct incoming *in, bool local,
                       const struct regset *regs, struct arena *arena, struct merge *out, struct err *e)
 {
@@ -360,6 +369,7 @@ enum status merge_own(const struct rule *rule, const struct key_state *stands, c
         enum status st = ST_OK;
         struct dot killer;
         bool noted = v->row && !in->again && dots_noted(&w.dots, v->rule, v->dot);
+        begin_anew(&w);
         if (in->had_del || !in->v.row) {
                 w.tombs.at[v->dot.region.i] = hlc_max(w.tombs.at[v->dot.region.i], v->dot.hlc);
                 if (!noted)

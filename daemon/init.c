@@ -34,7 +34,8 @@ static const char *const migrations[SCHEMA_VERSION - 1] = {
         "CREATE TABLE IF NOT EXISTS pangea.rules ( region text NOT NULL, from_hlc bigint NOT NULL, generation int NOT NULL, doc jsonb NOT NULL, at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (region, from_hlc) )",
         "CREATE TABLE IF NOT EXISTS pangea.pause (agent text NOT NULL, origin text NOT NULL, at timestamptz NOT NULL DEFAULT now(), by_whom text NOT NULL, reason text, PRIMARY KEY (agent, origin))",
         "DROP INDEX IF EXISTS pangea.conflict_dot; "
-        "CREATE INDEX IF NOT EXISTS conflict_version ON pangea.conflict (rel, region, hlc, jsonb_hash_extended(key, 0))",
+        "CREATE INDEX IF NOT EXISTS conflict_version ON pangea.conflict (rel, region, hlc, jsonb_hash_extended(key, 0)); "
+        "ALTER TABLE pangea.meta ADD COLUMN IF NOT EXISTS own_parts bigint NOT NULL DEFAULT 0",
 };
 
 /* Of a schema that is there. One without pangea.meta was left by an init that did not come to its end: its version is not known. */
@@ -139,7 +140,7 @@ static void meta_sql(const struct init *i, lsn_t lsn, const char *xid, struct bu
         buf_printf(
                 out,
                 ", %s, '%s', '%s') ON CONFLICT (one) DO UPDATE SET base_lsn = excluded.base_lsn, publication = excluded.publication, "
-                "base_xid = excluded.base_xid, stable_xid = excluded.stable_xid",
+                "base_xid = excluded.base_xid, stable_xid = excluded.stable_xid, own_parts = 0",
                 i->keep_identity ? "true" : "false", xid, xid);
 }
 

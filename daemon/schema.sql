@@ -17,6 +17,7 @@ CREATE TABLE pangea.meta (
         base_xid       xid8 NOT NULL,     -- rows written below it are common ground of all regions
         keep_identity  bool NOT NULL,     -- `init --keep-identity`: no table gets another REPLICA IDENTITY
         stable_xid     xid8 NOT NULL,     -- rows written below it are stable; moved by the apply agent
+        own_parts      bigint NOT NULL DEFAULT 0, -- HLC: what the own log holds up to it is not taken in again by rules with siblings. Version 5
         created        timestamptz NOT NULL DEFAULT now()
 );
 

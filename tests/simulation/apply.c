@@ -56,6 +56,7 @@ void tx_commit(struct world *w, struct region *r, struct apply_tx *tx, hlc_t hlc
                 if (fx->kind == FX_LOSE)
                         record(w, &r->d, fx);
         }
+        r->d.own_parts = hlc_max(r->d.own_parts, tx->own_parts);
         tx->open = false;
         db_unlock(r, LOCK_APPLY);
         db_wal(w, r, (struct wal){.origin = tx->origin, .hlc = hlc});
@@ -105,13 +106,61 @@ static enum status map_all(void *ctx, const struct relation *rel, struct mapping
         return ST_OK;
 }
 
-struct segment *fold_rec(struct world *w, const struct rec *rec)
+static bool same_key(const struct value *a, const struct value *b)
+{
+        return a && b && a[C_K].len == b[C_K].len && memcmp(a[C_K].data, b[C_K].data, a[C_K].len) == 0;
+}
+
+static struct segment *fold_part(struct world *w, const struct rec *rec, uint32_t from, uint32_t to)
 {
         struct segment *seg = NULL;
         struct err e;
-        if (fold_group(&rec->g, w->scratch, map_all, w, &seg, &e) != ST_OK)
+        struct group *part = arena_copy(w->scratch, &rec->g, sizeof rec->g);
+        part->changes += from;
+        part->nchanges = to - from;
+        if (fold_group(part, w->scratch, map_all, w, &seg, &e) != ST_OK)
                 world_fault(w, "fold: %s", e.msg);
         return seg;
+}
+
+static bool touches_both(const struct group *g, uint32_t half)
+{
+        for (uint32_t i = 0; i < half; i++)
+                for (uint32_t k = half; k < g->nchanges; k++) {
+                        const struct change *a = &g->changes[i], *b = &g->changes[k];
+                        if (a->rel == b->rel && (same_key(a->row ? a->row : a->old, b->row ? b->row : b->old) ||
+                                                 a->op == CHANGE_TRUNCATE || b->op == CHANGE_TRUNCATE))
+                                return true;
+                }
+        return false;
+}
+
+/* A group of one large transaction comes in chunks, here in two. What they do to one key is folded in the oracle, which takes away and adds
+ * nothing in between: where that leaves dots, the group stays whole. */
+static uint32_t first_part(const struct world *w, const struct rec *rec)
+{
+        uint32_t half = w->set.chunks && rec->g.ntxs == 1 ? rec->g.nchanges / 2 : 0;
+        for (unsigned t = 0; t < TABLES; t++)
+                if (half && rule_keeps_dots(&w->set.rules->rule[t][0]) && touches_both(&rec->g, half))
+                        half = 0;
+        return half;
+}
+
+bool in_parts(const struct world *w, const struct rec *rec)
+{
+        return first_part(w, rec) != 0;
+}
+
+struct segment *fold_rec(struct world *w, const struct rec *rec)
+{
+        uint32_t half = first_part(w, rec);
+        struct segment *rest = fold_part(w, rec, half, rec->g.nchanges);
+        struct segment *first = half ? fold_part(w, rec, 0, half) : NULL, *last = first;
+        while (last && last->next)
+                last = last->next;
+        if (last)
+                last->next = rest;
+        return first ? first : rest;
 }
 
 unsigned table_index(const struct world *w, const struct fold_table *t)
@@ -130,11 +179,6 @@ static image cells(struct world *w, const struct value *v)
         return c;
 }
 
-static bool same_key(const struct value *a, const struct value *b)
-{
-        return a && b && a[C_K].len == b[C_K].len && memcmp(a[C_K].data, b[C_K].data, a[C_K].len) == 0;
-}
-
 struct incoming_net net_in(struct world *w, const struct rec *rec, region_id origin, const struct net *n, unsigned table)
 {
         struct incoming_net in = {.net = n, .rec = rec, .dot = {.region = origin, .hlc = rec->hlc}, .seen = *rec->g.txs[n->tx].vec};
@@ -150,6 +194,15 @@ struct incoming_net net_in(struct world *w, const struct rec *rec, region_id ori
                 break;
         }
         in.img = n->del ? NULL : cells(w, n->row);
+        for (uint32_t i = rec->g.nchanges; !n->del && in_parts(w, rec) && i > 0;
+             i--) { /* a later part makes the same version of it */
+                const struct change *c = &rec->g.changes[i - 1];
+                if (c->rel != &w->set.rules->rels[table] || !same_key(c->row ? c->row : c->old, n->row))
+                        continue;
+                if (c->op == CHANGE_INSERT || c->op == CHANGE_UPDATE)
+                        in.vid = rec->vids[i - 1] + (unsigned)(c->op == CHANGE_UPDATE && !same_key(c->row, c->old));
+                break;
+        }
         return in;
 }
 
@@ -290,16 +343,16 @@ static enum done lww_apply(struct world *w, struct region *r, struct apply_tx *t
         return DONE;
 }
 
-static enum done truncate(struct world *w, struct region *r, struct apply_tx *tx, const struct segment *seg)
+static enum done truncate(struct world *w, struct region *r, struct apply_tx *tx, const struct segment *seg, bool again)
 {
         unsigned t = (unsigned)(seg->map.target - w->set.rules->targets);
         enum verdict v;
-        if (!w->set.rules->lww[t] && sets_truncate(w, r, tx, seg->truncate, t) == BLOCK)
+        if (!w->set.rules->lww[t] && sets_truncate(w, r, tx, seg->truncate, t, again) == BLOCK)
                 return BLOCK;
         for (unsigned k = t * PER_TABLE; w->set.rules->lww[t] && k < (t + 1) * PER_TABLE; k++) {
                 const struct row *row = &tx->view->row[k];
                 struct incoming_net in = truncate_in(w, tx->rec, tx->origin, seg->truncate, k);
-                unique_truncate(w, tx, &in);
+                unique_truncate(w, tx, &in, false);
                 if (!row->img)
                         continue;
                 if (!db_lock(r, k, LOCK_APPLY))
@@ -329,7 +382,8 @@ static enum done segment_apply(struct world *w, struct region *r, struct apply_t
         }
         if (sets_segment(w, r, tx, seg, again, slow) == BLOCK || (w->set.rules->unique && unique_fix(w, r, tx) == BLOCK))
                 return BLOCK;
-        return seg->truncate ? truncate(w, r, tx, seg) : DONE;
+        return seg->truncate ? truncate(w, r, tx, seg, again || seg->ntables != 0)
+                             : DONE; /* what the segment has written just now */
 }
 
 static bool causally_ready(const struct world *w, const struct region *r, unsigned o, const struct rec *rec)

@@ -186,7 +186,7 @@ static enum done own_truncate(struct world *w, struct region *r, struct apply_tx
                 if (!w->set.rules->lww[t])
                         sets_own_truncate(w, tx, &in);
                 else
-                        unique_truncate(w, tx, &in);
+                        unique_truncate(w, tx, &in, true);
                 if (!w->set.rules->lww[t] || !row->img)
                         continue;
                 if (!db_lock(r, k, LOCK_APPLY))
@@ -220,6 +220,7 @@ static enum done repair(struct world *w, struct region *r, struct apply_tx *tx, 
 {
         region_id me = {(uint8_t)id_of(w, r)};
         bool again = false;
+        sets &= rec->hlc.v > r->d.own_parts.v;
         for (const struct segment *seg = fold_rec(w, rec); seg; seg = seg->next, again = true) {
                 for (uint32_t t = 0; t < seg->ntables; t++)
                         for (uint32_t n = 0; n < seg->tables[t].n; n++) {
@@ -231,6 +232,8 @@ static enum done repair(struct world *w, struct region *r, struct apply_tx *tx, 
                                         return BLOCK;
                                 if (!lww && sets && sets_own(w, r, tx, &in, taken) == BLOCK)
                                         return BLOCK;
+                                if (!lww && sets && again)
+                                        tx->own_parts = rec->hlc;
                                 if (in.net->had_del && (lww ? registers : true))
                                         tx_do(w, tx, (struct effect){.kind = FX_TOMB, .key = in.key, .dot = in.dot});
                         }
@@ -263,7 +266,7 @@ bool own_fix(struct world *w, struct region *r)
                 struct apply_tx tx;
                 tx_begin(w, r, &tx, me, rec);
                 enum done d = repair(w, r, &tx, rec, NULL, a->own_done >= a->sets_done, true);
-                if (d == BLOCK || !tx.first)
+                if (d == BLOCK || (!tx.first && !tx.own_parts.v))
                         tx_undo(r, &tx);
                 else
                         tx_commit(w, r, &tx, rec->hlc);

@@ -40,6 +40,7 @@ struct setup setup_random(uint64_t seed, const struct rules *rules, unsigned reg
         s.followers = s.regions > 2 && chance(&g, 20) ? 1 : 0;
         s.keys = rules->unique ? 3 : 1 + next(&g, 2);
         s.async = chance(&g, 35);
+        s.chunks = seed % 8 == 7;
         for (unsigned i = 0; i < REGIONS; i++)
                 s.skew[i] = skews[next(&g, 5)];
         return s;

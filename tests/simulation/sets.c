@@ -167,7 +167,9 @@ static bool remembered(const struct at_key *k, const struct merge *m)
                 return m->after.row && m->after.nsibs > 1;
         bool written = m->act == MERGE_PUT;
         struct dot dot = m->after.sibs[0].dot, says = written ? stamp(k->tx) : k->row_dot;
-        if (keeps_olds(newest(k->w, k->r, k->in->key)) && m->after.sibs[0].old && dot.hlc.v)
+        bool own = k->in->dot.region.i == id_of(k->w, k->r),
+             goes_on = own && in_parts(k->w, k->in->rec) && same_dot(dot, k->in->dot);
+        if (keeps_olds(newest(k->w, k->r, k->in->key)) && dot.hlc.v && (m->after.sibs[0].old || goes_on))
                 return true; /* what it replaced stands nowhere else */
         if (!dot.hlc.v || (!written && (!k->tx->view->sib[k->in->key].n || k->stale)))
                 return false;
@@ -226,7 +228,7 @@ static void merges(struct at_key *k, bool own)
         in.v.rule = rule_of_dot(k->w, k->r, n->key, n->dot);
         bool local = own && k->local && k->row_dot.hlc.v == n->dot.hlc.v;
         if (local && keeps_olds(rule) && k->stands.sibs == &k->closed)
-                k->closed = in.v; /* now it is known what it replaced */
+                k->closed = in.v, k->closed.row = k->row.img; /* now it is known what it replaced */
         enum status s = own ? merge_own(rule, &k->stands, &in, local, &k->w->regs, k->w->arena, &m, &e)
                             : merge_remote(rule, &k->stands, &in, &k->w->regs, k->w->arena, &m, &e);
         if (s != ST_OK) {
@@ -305,7 +307,7 @@ static void forget_dead(struct world *w, struct apply_tx *tx, unsigned key, cons
 }
 
 /* The rows that the guard lets through go at once; the others, and open ones, each as a delete of its key. */
-enum done sets_truncate(struct world *w, struct region *r, struct apply_tx *tx, const struct change *c, unsigned table)
+enum done sets_truncate(struct world *w, struct region *r, struct apply_tx *tx, const struct change *c, unsigned table, bool again)
 {
         struct at_key *keys = ARENA_ARRAY(w->scratch, struct at_key, PER_TABLE);
         struct vector seen = {.at = {{0}}};
@@ -317,6 +319,7 @@ enum done sets_truncate(struct world *w, struct region *r, struct apply_tx *tx, 
                 struct incoming_net *in = ARENA_NEW(w->scratch, struct incoming_net);
                 const struct row *row = &tx->view->row[key];
                 *in = truncate_in(w, tx->rec, tx->origin, c, key);
+                in->again = again;
                 seen = in->seen;
                 if (!row->img)
                         continue;

@@ -97,6 +97,7 @@ struct db {
         struct position at[REGIONS]; /* own: where the own log is read from at start */
         struct vector own_vec;       /* vector of the own log there */
         uint64_t next_xid, stable_xid, last_local_lsn;
+        hlc_t own_parts; /* what the own log holds up to it is not taken in again by rules with siblings */
         const struct lost *losers;
 };
 
@@ -197,6 +198,7 @@ struct apply_tx {
         struct effect *first, **tail;
         struct db *view; /* while it executes */
         int sets_ahead;  /* so much of the own log was processed in it */
+        hlc_t own_parts;
 };
 
 struct apply {
@@ -309,7 +311,8 @@ struct setup {
         const struct rules *rules;
         bool async; /* commits are asynchronous: crashes may happen */
         int skew[REGIONS];
-        bool still; /* the clocks stand still */
+        bool still;  /* the clocks stand still */
+        bool chunks; /* a group is applied, and read in the own log, in two parts */
 };
 
 enum { FAULT_MAX = 8 };
@@ -412,6 +415,7 @@ struct incoming_net {
         bool again; /* behind another segment of its group */
 };
 struct segment *fold_rec(struct world *w, const struct rec *rec);
+bool in_parts(const struct world *w, const struct rec *rec); /* as a transaction that is larger than a record does */
 struct incoming_net net_in(struct world *w, const struct rec *rec, region_id origin, const struct net *n, unsigned table);
 struct incoming_net truncate_in(struct world *w, const struct rec *rec, region_id origin, const struct change *c, unsigned key);
 unsigned table_index(const struct world *w, const struct fold_table *t);
@@ -443,7 +447,7 @@ bool stability_turn_of(struct world *w, struct region *r);
 
 /* sets.c */
 enum done sets_segment(struct world *w, struct region *r, struct apply_tx *tx, const struct segment *seg, bool again, bool slow);
-enum done sets_truncate(struct world *w, struct region *r, struct apply_tx *tx, const struct change *c, unsigned table);
+enum done sets_truncate(struct world *w, struct region *r, struct apply_tx *tx, const struct change *c, unsigned table, bool again);
 enum done sets_own(struct world *w, struct region *r, struct apply_tx *tx, const struct incoming_net *in, const bool *taken);
 void sets_own_truncate(struct world *w, struct apply_tx *tx, const struct incoming_net *in);
 void sets_stable(struct world *w, struct region *r, bool *did);
@@ -452,7 +456,7 @@ const struct rule *rule_of_dot(const struct world *w, const struct region *r, un
 /* unique.c */
 enum done unique_fix(struct world *w, struct region *r, struct apply_tx *tx);
 enum done unique_waiting(struct world *w, struct region *r, struct apply_tx *tx, const struct incoming_net *in, bool *waits);
-void unique_truncate(struct world *w, struct apply_tx *tx, const struct incoming_net *in);
+void unique_truncate(struct world *w, struct apply_tx *tx, const struct incoming_net *in, bool own);
 enum done unique_own(struct world *w, struct region *r, struct apply_tx *tx, const struct incoming_net *in);
 bool unique_again(struct world *w, struct region *r);
 

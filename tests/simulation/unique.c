@@ -124,11 +124,11 @@ enum done unique_waiting(struct world *w, struct region *r, struct apply_tx *tx,
         return DONE;
 }
 
-void unique_truncate(struct world *w, struct apply_tx *tx, const struct incoming_net *in)
+void unique_truncate(struct world *w, struct apply_tx *tx, const struct incoming_net *in, bool own)
 {
         const struct row was = tx->view->supp[in->key].row;
         const struct dot dot = tx->view->supp[in->key].dot;
-        if (!was.img || dot_cmp(dot, in->dot, &w->regs) == 0) /* written by the group after its TRUNCATE */
+        if (!was.img || (own && dot_cmp(dot, in->dot, &w->regs) == 0)) /* written by the group after its TRUNCATE */
                 return;
         enum verdict v = lww_decide(dot, in->dot, &in->seen, &w->regs);
         if (v == VERDICT_KEEP_MINE)
