@@ -30,18 +30,69 @@ void pass_on_locked(void *ctx, void *arg, const struct pgres *r)
         }
 }
 
-static enum status lock_rest(struct pass *p, bool *any, struct err *e)
+/* Leaves those nets of a run whose row is not known. */
+static void keep_unknown(struct run *r)
+{
+        uint32_t n = 0;
+        for (uint32_t i = 0; i < r->n; i++)
+                if (!r->nets[i]->standing)
+                        r->nets[n++] = r->nets[i];
+        r->n = n;
+}
+
+/* A run of which the guarded statement has written a part: the others are locked. Where that explains every net, the rest was written, and deletes
+ * of the rest have nothing to do in any case; else some keys are absent, and the rest is locked by a run of its own. */
+static void split(struct pass *p, struct run *r)
+{
+        struct run *rest = ARENA_NEW(p->arena, struct run);
+        uint32_t n = 0;
+        *rest = *r;
+        rest->nets = ARENA_ARRAY(p->arena, struct net *, r->n);
+        memcpy(rest->nets, r->nets, sizeof(struct net *) * r->n);
+        keep_unknown(rest);
+        for (uint32_t i = 0; i < r->n; i++)
+                if (r->nets[i]->standing)
+                        r->nets[n++] = r->nets[i];
+        r->n = n;
+        if (rest->n == r->touched || (rest->n && rest->nets[0]->del)) {
+                for (uint32_t i = 0; i < rest->n; i++)
+                        rest->nets[i]->settled = true;
+                return;
+        }
+        rest->touched = 0;
+        rest->kind = SQL_LOCK;
+        r->next = rest;
+}
+
+static enum status lock_runs(struct pass *p, enum sql_kind kind, bool *any, struct err *e)
 {
         enum status s = ST_OK;
         *any = false;
         for (struct run *r = p->runs; r && s == ST_OK; r = r->next) {
-                if (!r->locked)
+                if (!r->locked || r->kind != kind || !r->n)
                         continue;
                 *any = true;
-                r->kind = SQL_LOCK;
                 s = pass_send_run(p, r, &p->w->guard, pass_on_locked, e);
         }
         return s == ST_OK && *any ? session_sync(p->a->db, p, e) : s;
+}
+
+/* Locks the rows of the nets that the guarded statements did not write: a row that they wrote is not locked again, which would be a write. */
+static enum status lock_rest(struct pass *p, bool *any, struct err *e)
+{
+        bool rest;
+        *any = false;
+        for (struct run *r = p->runs; r; r = r->next) {
+                if (!r->locked)
+                        continue;
+                *any = true;
+                r->kind = r->touched ? SQL_LOCK_OTHERS : SQL_LOCK;
+        }
+        enum status s = lock_runs(p, SQL_LOCK_OTHERS, &rest, e);
+        for (struct run *r = p->runs; r && s == ST_OK; r = r->next)
+                if (r->locked && r->kind == SQL_LOCK_OTHERS)
+                        split(p, r);
+        return s == ST_OK ? lock_runs(p, SQL_LOCK, &rest, e) : s;
 }
 
 region_id pass_origin_region(const struct applier *a, uint32_t roident)

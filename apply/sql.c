@@ -77,10 +77,15 @@ static bool carries(const struct builder *w, uint16_t rel_col)
         return w->b->table->map.to[rel_col] >= 0 && w->b->nets[0]->row[rel_col].kind != VALUE_UNSENT;
 }
 
+static bool locks(enum sql_kind kind)
+{
+        return kind == SQL_LOCK || kind == SQL_LOCK_OTHERS;
+}
+
 static void choose_sources(struct builder *w)
 {
         const struct relation *rel = w->b->table->rel;
-        bool rows = w->b->kind != SQL_DELETE && w->b->kind != SQL_LOCK;
+        bool rows = w->b->kind != SQL_DELETE && !locks(w->b->kind);
         bool moves = w->b->kind == SQL_UPDATE && w->b->nets[0]->key != w->b->nets[0]->row;
         if (rows)
                 for (uint16_t i = 0; i < rel->ncols; i++)
@@ -214,6 +219,8 @@ static void put_lock(struct builder *w)
         put_unnest(w, true);
         buf_printf(&w->sql, " JOIN %s AS t ON ", w->t->qualified);
         put_key_match(w);
+        if (w->b->kind == SQL_LOCK_OTHERS)
+                buf_put_str(&w->sql, " WHERE t.xmin <> pg_catalog.pg_current_xact_id()::pg_catalog.xid");
         buf_put_str(&w->sql, " ORDER BY ");
         for (uint16_t k = 0; k < w->t->nkeys; k++)
                 buf_printf(&w->sql, "%st.%s", k ? ", " : "", w->t->cols[w->t->keys[k]].ident);
@@ -247,7 +254,8 @@ static void write_sql(struct builder *w, const struct sql_origins *o)
                 put_key_match(w);
                 where = " AND ";
                 break;
-        case SQL_LOCK: put_lock(w); return;
+        case SQL_LOCK:
+        case SQL_LOCK_OTHERS: put_lock(w); return;
         }
         if (w->b->guard) {
                 buf_put_str(&w->sql, where);
@@ -371,7 +379,7 @@ static enum status send_built(struct session *s, const struct sql_origins *o, st
                                          .binary = true,
                                          .type = binaries[w->src[i].type].array};
         int np = n;
-        if (w->b->kind == SQL_LOCK)
+        if (locks(w->b->kind))
                 p[np++] = xid_or_null(room.xid[0], w->b->guard ? w->b->guard->stable_xid : 0);
         else if (w->b->guard)
                 np += guard_params(p + n, &room, w->b->guard, o);

@@ -22,6 +22,7 @@ enum sql_kind {
         SQL_UPDATE,
         SQL_DELETE,
         SQL_LOCK, /* the rows of these keys, locked in key order, with what their xmin says */
+        SQL_LOCK_OTHERS, /* likewise, without those that this transaction has written */
 };
 
 /* Origins of this region's database: local id of each region's replication origin. */
