@@ -57,6 +57,7 @@ struct fold_table {
         struct mapping map;
         uint32_t n;
         struct net **nets; /* in the order of their first change */
+        int64_t touched;   /* rows that guarded statements wrote which did not find all of theirs; of rules with siblings */
 };
 
 struct segment {

@@ -140,25 +140,84 @@ static void on_rows(void *ctx, void *arg, const struct pgres *r)
         }
 }
 
-enum status set_lock(struct pass *p, struct set_table *t, bool only_absent, struct err *e)
+typedef bool set_which(const struct set_key *k);
+
+static enum status send_lock(struct pass *p, struct set_table *t, enum sql_kind kind, set_which *which, struct err *e)
 {
         struct run *run = ARENA_NEW(p->arena, struct run);
         struct set_key **keys = ARENA_ARRAY(p->arena, struct set_key *, t->n);
-        *run = (struct run){.w = p->w, .table = t->table, .kind = SQL_LOCK, .arg = keys};
+        *run = (struct run){.w = p->w, .table = t->table, .kind = kind, .arg = keys};
         run->nets = ARENA_ARRAY(p->arena, struct net *, t->n);
         for (uint32_t i = 0; i < t->n; i++) {
                 struct set_key *k = &t->keys[i];
-                if ((only_absent && k->standing) || k->taken || k->waits)
+                if (k->taken || k->waits || !which(k))
                         continue;
                 k->standing = NULL;
                 k->row = NULL;
                 keys[run->n] = k;
                 run->nets[run->n++] = k->net;
         }
-        if (!run->n)
-                return ST_OK;
-        enum status s = pass_send_run(p, run, &p->w->guard, on_rows, e);
+        return run->n ? pass_send_run(p, run, &p->w->guard, on_rows, e) : ST_OK;
+}
+
+static bool every(const struct set_key *k)
+{
+        (void)k;
+        return true;
+}
+
+static bool absent(const struct set_key *k)
+{
+        return !k->standing;
+}
+
+static bool tried(const struct set_key *k)
+{
+        return k->net->fast_tried;
+}
+
+static bool not_tried(const struct set_key *k)
+{
+        return !k->net->fast_tried;
+}
+
+static bool tried_and_absent(const struct set_key *k)
+{
+        return tried(k) && absent(k);
+}
+
+enum status set_lock(struct pass *p, struct set_table *t, bool only_absent, struct err *e)
+{
+        enum status s = send_lock(p, t, SQL_LOCK, only_absent ? absent : every, e);
         return s == ST_OK ? session_sync(p->a->db, p, e) : s;
+}
+
+/* Whether those that were not found are as many as the guarded statements wrote: then it was they that wrote them. */
+static bool explained(const struct set_table *t)
+{
+        int64_t n = 0;
+        for (uint32_t i = 0; i < t->n; i++)
+                n += tried_and_absent(&t->keys[i]);
+        return n == t->table->touched;
+}
+
+enum status set_lock_unwritten(struct pass *p, struct set_table *t, struct err *e)
+{
+        enum status s = send_lock(p, t, t->table->touched ? SQL_LOCK_OTHERS : SQL_LOCK, tried, e);
+        if (s == ST_OK)
+                s = send_lock(p, t, SQL_LOCK, not_tried, e);
+        if (s == ST_OK)
+                s = session_sync(p->a->db, p, e);
+        if (s != ST_OK || !t->table->touched)
+                return s;
+        if (!explained(t)) { /* some are absent */
+                s = send_lock(p, t, SQL_LOCK, tried_and_absent, e);
+                return s == ST_OK ? session_sync(p->a->db, p, e) : s;
+        }
+        for (uint32_t i = 0; i < t->n; i++)
+                if (tried_and_absent(&t->keys[i]))
+                        t->keys[i].net->settled = true;
+        return ST_OK;
 }
 
 static void on_taken(void *ctx, void *arg, const struct pgres *r)

@@ -290,7 +290,7 @@ static void drop_settled(struct set_table *t)
         uint32_t n = 0;
         for (uint32_t i = 0; i < t->n; i++) {
                 struct set_key *k = &t->keys[i];
-                if (k->net->fast_tried && k->standing && k->standing->mine) {
+                if (k->net->settled || (k->net->fast_tried && k->standing && k->standing->mine)) {
                         k->net->settled = true;
                         k->net->tomb = k->net->del;
                         continue;
@@ -304,7 +304,7 @@ static enum status take_all(struct pass *p, struct set_table *const *tables, siz
 {
         enum status s = ST_OK;
         for (size_t i = 0; i < n && s == ST_OK; i++) {
-                s = set_lock(p, tables[i], false, e);
+                s = set_lock_unwritten(p, tables[i], e);
                 if (s == ST_OK) {
                         drop_settled(tables[i]);
                         s = set_wait_load(p, tables[i], false, e);

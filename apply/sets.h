@@ -59,6 +59,8 @@ bool set_rows_equal(const struct set_table *t, const struct cell *a, const struc
 const char *set_json(struct arena *arena, const struct set_table *t, const struct cell *row);
 /* Locks the rows of the keys, or of those without a row only, in key order, and reads them; not those that are taken. */
 MUSTCHECK enum status set_lock(struct pass *p, struct set_table *t, bool only_absent, struct err *e);
+/* The first lock of a pass: keys that the guarded statement wrote are settled, not locked again. */
+MUSTCHECK enum status set_lock_unwritten(struct pass *p, struct set_table *t, struct err *e);
 /* Takes the absent keys: a placeholder each (waits for a local insert in flight); then reads again what is there after all. */
 MUSTCHECK enum status set_take_absent(struct pass *p, struct set_table *t, struct err *e);
 

@@ -138,6 +138,8 @@ static enum status fast(struct pass *p, struct err *e)
                         r->nets[n]->settled = true;
                         r->nets[n]->tomb = set && r->nets[n]->del;
                 }
+                if (set && r->locked)
+                        p->seg->tables[r->table - p->seg->tables].touched += r->touched;
                 r->locked &= !set; /* pass_sets looks at them */
         }
         return s;
