@@ -46,6 +46,7 @@ struct net {
         struct standing *standing; /* the row that stands, once it was locked; NULL: none */
         bool settled;              /* killed by a tombstone, lost, or written: nothing more to do */
         bool lost;                 /* settled without having been written */
+        bool written;              /* a guarded statement has said so */
         bool fast_tried;           /* a guarded statement went before: a row of this very transaction is its work */
         bool tomb;                 /* of a rule with siblings: leaves a tombstone */
         bool hidden;               /* settled: it waits in pangea.suppressed */

@@ -16,6 +16,7 @@ struct run {
         int64_t touched;
         bool locked;     /* goes the slow path */
         bool fast_tried; /* a guarded statement went before it */
+        bool tell;       /* it says which rows it has written */
         void *arg;       /* of whoever gets its result */
 };
 

@@ -242,14 +242,14 @@ static void write_sql(struct builder *w, const struct sql_origins *o)
         case SQL_UPDATE:
                 buf_printf(&w->sql, "UPDATE %s AS t SET ", w->t->qualified);
                 put_sets(w, false);
-                put_unnest(w, false);
+                put_unnest(w, w->b->tell);
                 buf_put_str(&w->sql, where);
                 put_key_match(w);
                 where = " AND ";
                 break;
         case SQL_DELETE:
                 buf_printf(&w->sql, "DELETE FROM %s AS t USING (SELECT *", w->t->qualified);
-                put_unnest(w, false);
+                put_unnest(w, w->b->tell);
                 buf_put_str(&w->sql, ") AS s WHERE ");
                 put_key_match(w);
                 where = " AND ";
@@ -261,6 +261,8 @@ static void write_sql(struct builder *w, const struct sql_origins *o)
                 buf_put_str(&w->sql, where);
                 put_guard(w, o);
         }
+        if (w->b->tell)
+                buf_put_str(&w->sql, " RETURNING s.n");
 }
 
 /* ---- arrays in PostgreSQL's binary format ---------------------------------------------------------------------------------------- */
@@ -306,7 +308,7 @@ static void put_array(struct buf *out, const struct sql_batch *b, const struct s
 static void shape_of(const struct builder *w, struct buf *out)
 {
         buf_put_u8(out, (uint8_t)w->b->kind);
-        buf_put_u8(out, w->b->guard != NULL);
+        buf_put_u8(out, (uint8_t)((w->b->guard != NULL) | w->b->tell << 1));
         for (uint16_t i = 0; i < w->nsrc; i++) {
                 buf_put_u16(out, w->src[i].target);
                 buf_put_u8(out, (uint8_t)((unsigned)w->src[i].type << 1 | w->src[i].from_key));

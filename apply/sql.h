@@ -21,7 +21,7 @@ enum sql_kind {
         SQL_PUT_ABSENT, /* INSERT .. ON CONFLICT (key) DO NOTHING */
         SQL_UPDATE,
         SQL_DELETE,
-        SQL_LOCK, /* the rows of these keys, locked in key order, with what their xmin says */
+        SQL_LOCK,        /* the rows of these keys, locked in key order, with what their xmin says */
         SQL_LOCK_OTHERS, /* likewise, without those that this transaction has written */
 };
 
@@ -68,6 +68,7 @@ struct sql_batch {
         struct net *const *nets;
         uint32_t n;
         const struct sql_guard *guard; /* NULL: no guard */
+        bool tell;                     /* of an update or delete: the result has the number of each net that was written */
 };
 
 /* Sends one statement for all nets of the batch, which carry the same columns (see sql_same_columns). */

@@ -19,11 +19,15 @@
 #include "base/failpoint.h"
 
 #define LOCK_FIRST_TRIES 3
+#define MEETS 16 /* batches */
 
 static void on_touched(void *ctx, void *arg, const struct pgres *r)
 {
+        struct run *run = arg;
         (void)ctx;
-        ((struct run *)arg)->touched = pgres_affected(r);
+        run->touched = pgres_affected(r);
+        for (int row = 0; run->tell && row < pgres_rows(r); row++)
+                run->nets[pgres_i64(r, row, 0) - 1]->written = true;
 }
 
 /* ---- runs ------------------------------------------------------------------------------------------------------------------------ */
@@ -67,7 +71,7 @@ static const struct sql_guard *guard_of(const struct run *r)
 
 enum status pass_send_run(struct pass *p, struct run *r, const struct sql_guard *guard, on_result *fn, struct err *e)
 {
-        struct sql_batch b = {.kind = r->kind, .table = r->table, .nets = r->nets, .n = r->n, .guard = guard};
+        struct sql_batch b = {.kind = r->kind, .table = r->table, .nets = r->nets, .n = r->n, .guard = guard, .tell = r->tell};
         return sql_send(p->a->db, &p->a->origins, &b, fn, r, e);
 }
 
@@ -111,6 +115,35 @@ static bool lock_first(const struct pass *p, const struct fold_table *t)
         return t->rel->nkeys && (pass_replaces(p, target) || (target->multi && p->w->o && p->w->o->tries >= LOCK_FIRST_TRIES));
 }
 
+/* While a table meets conflicts, its statements say what they wrote: that costs less than to look at every row of a batch again. */
+static void expect(struct pass *p)
+{
+        for (struct run *r = p->runs; r; r = r->next) {
+                struct target *t = r->table->map.target;
+                r->tell = t->meets && (r->kind == SQL_UPDATE || r->kind == SQL_DELETE);
+                t->meets -= t->meets != 0;
+        }
+}
+
+/* The nets that were written are done with; the others stay in the run. */
+static void settle_written(struct run *r)
+{
+        uint32_t n = 0;
+        bool set = r->table->map.target->set != NULL, all = !r->locked;
+        for (uint32_t i = 0; i < r->n; i++) {
+                struct net *net = r->nets[i];
+                if (all || net->written) {
+                        net->settled = true;
+                        net->tomb = set && net->del;
+                } else {
+                        r->nets[n++] = net;
+                }
+        }
+        r->n = n;
+        if (r->tell)
+                r->touched = 0; /* none of those that are left */
+}
+
 static enum status fast(struct pass *p, struct err *e)
 {
         pass_clear_runs(p);
@@ -128,19 +161,18 @@ static enum status fast(struct pass *p, struct err *e)
                         pass_place(p, t, net, first ? SQL_LOCK : fast_kind(t, net));
                 }
         }
+        expect(p);
         enum status s = pass_send_runs(p, true, e);
         for (struct run *r = p->runs; s == ST_OK && r; r = r->next) {
+                struct target *target = r->table->map.target;
                 r->fast_tried = r->kind != SQL_LOCK;
-                r->locked = r->kind == SQL_LOCK ||
-                            (r->touched < (int64_t)r->n && !(r->kind == SQL_UPSERT && !r->table->map.target->multi));
-                bool set = r->table->map.target->set != NULL;
-                for (uint32_t n = 0; !r->locked && n < r->n; n++) {
-                        r->nets[n]->settled = true;
-                        r->nets[n]->tomb = set && r->nets[n]->del;
-                }
-                if (set && r->locked)
+                r->locked = r->kind == SQL_LOCK || (r->touched < (int64_t)r->n && !(r->kind == SQL_UPSERT && !target->multi));
+                if (r->locked && r->fast_tried)
+                        target->meets = MEETS;
+                settle_written(r);
+                if (target->set && r->locked)
                         p->seg->tables[r->table - p->seg->tables].touched += r->touched;
-                r->locked &= !set; /* pass_sets looks at them */
+                r->locked &= !target->set; /* pass_sets looks at them */
         }
         return s;
 }
