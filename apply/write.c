@@ -2,7 +2,8 @@
  *
  *   tombstones      what a later, unseen delete kills is recorded and not written
  *   waiting         what comes for a row that waits outside its table is decided there
- *   fast            one guarded statement for each (table, operation, columns): who is touched is settled
+ *   fast            one guarded statement for each (table, operation, columns): who is touched is settled; while a table meets conflicts it
+ *                   says who that is
  *   lock            the rows that were not touched, locked in key order, with what their xmin says
  *   own log         is read to the insert position when a locked row was written locally (at most 50 ms: the locks are held)
  *   decide          dominated, or concurrent: last write wins, the loser is recorded
