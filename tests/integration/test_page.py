@@ -5,6 +5,7 @@ import shutil
 import subprocess
 
 from harness.case import test
+from harness.daemon import die_with_parent
 from harness.servers import ROOT
 from harness.wait import SLOW, until
 
@@ -13,19 +14,39 @@ MODULES = os.path.join(ROOT, ".cache", "page", "node_modules")
 SHOTS = os.path.join(ROOT, "build", "screenshots")
 
 
-def look(region, state, wait, part=None):
-    """What Chromium finds on the page of this region's daemon once `wait` is to be read there."""
-    os.makedirs(SHOTS, exist_ok=True)
-    job = {"url": f"http://{region.http}/ui/", "out": os.path.join(SHOTS, state), "wait": wait, "modules": MODULES, "chromium": shutil.which("chromium"),
-           "part": part,
-           "limit_ms": int(60000 * SLOW)}
-    done = subprocess.run(["node", os.path.join(ROOT, "tests", "page", "look.js"), json.dumps(job)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                          timeout=180 * SLOW, env=dict(os.environ, HOME=region.cluster.folder))
-    assert done.returncode == 0, done.stderr.decode()[-3000:]
-    found = json.loads(done.stdout)
-    for what in ("errors", "overflow", "violations", "unreachable"):
-        assert not found[what], f"{state}: {what}: " + "\n".join(found[what])[:4000]
-    return found["text"]
+class Eyes:
+    """Chromium, for all looks of one test."""
+
+    def __init__(self, c):
+        os.makedirs(SHOTS, exist_ok=True)
+        tools = json.dumps({"modules": MODULES, "chromium": shutil.which("chromium")})
+        self.log = os.path.join(c.folder, "look.log")
+        with open(self.log, "wb") as err:
+            self.node = subprocess.Popen(["node", os.path.join(ROOT, "tests", "page", "look.js"), tools], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                         stderr=err, preexec_fn=die_with_parent, env=dict(os.environ, HOME=c.folder))
+
+    def look(self, region, state, wait, part=None):
+        """What is to be read on the page of this region's daemon once `wait` is."""
+        job = {"url": f"http://{region.http}/ui/", "out": os.path.join(SHOTS, state), "wait": wait, "part": part, "limit_ms": int(60000 * SLOW)}
+        self.node.stdin.write(json.dumps(job).encode() + b"\n")
+        self.node.stdin.flush()
+        line = self.node.stdout.readline()
+        if not line:
+            with open(self.log) as f:
+                raise AssertionError("nobody looks any more: " + f.read()[-3000:])
+        found = json.loads(line)
+        assert "failed" not in found, f"{state}: {found['failed'][:4000]}"
+        for what in ("errors", "overflow", "violations", "unreachable"):
+            assert not found[what], f"{state}: {what}: " + "\n".join(found[what])[:4000]
+        return found["text"]
+
+    def close(self):
+        self.node.stdin.close()
+        try:
+            self.node.wait(20 * SLOW)
+        except subprocess.TimeoutExpired:
+            self.node.kill()
+            self.node.wait()
 
 
 def has(text, *parts):
@@ -37,6 +58,14 @@ def has(text, *parts):
 def states(c):
     """normal, conflicts, lagging, stopped: each is to be seen with what, since when, why and what to do; at 360 px and at 4K, light and dark,
     by keyboard; no console error, nothing serious for axe-core"""
+    eyes = Eyes(c)
+    try:
+        see(c, eyes.look)
+    finally:
+        eyes.close()
+
+
+def see(c, look):
     from test_conflicts import publish
     for r in c:
         r.listening()
