@@ -1,6 +1,7 @@
 """doctor: what is wrong is found, what is right is not, and what it says to type mends it."""
 import json
 import os
+import re
 import shlex
 import subprocess
 
@@ -214,3 +215,54 @@ def identity_and_type_against_the_rule(c):
         r.sql("ALTER TABLE public.names ALTER v TYPE int USING 0")
     c.command(*shlex.split(command_of(what["public.stock"]))[1:])
     doctor(c, check=0)
+
+
+FILES = "CREATE TABLE public.files (id int PRIMARY KEY, b bytea)"
+ROWS = "INSERT INTO files SELECT i, %s FROM generate_series(%s, %s) i"
+PLAIN = "repeat(md5(i::text), 60)::bytea"
+RANDOM = "(SELECT string_agg(uuid_send(gen_random_uuid()), '') FROM generate_series(1, 100 + i * 0))"
+
+
+def measured(c):
+    """(severity, per cent) of what doctor has measured in us; None when it has not."""
+    for f in doctor(c, "--region", "us")["findings"]:
+        m = re.match(r"measured: the last \d+ records travel with (\d+) % of their size(.*)", f["what"])
+        if m and f["check"] == "compression":
+            assert f["object"] == c.us.topic and f["todo"], f
+            return f["severity"], int(m.group(1)), m.group(2)
+    return None
+
+
+@test(tables=FILES, run=False, limit=120)
+def compression_in_effect(c):
+    """a daemon that runs with other settings than the topology says, rows that no compressor makes smaller, a log that holds nothing: what is
+    measured is what travels"""
+    def write(first, last, what):
+        for i in range(first, last + 1, 10):  # a record each; the youngest hundred are looked at
+            c.us.app(ROWS % (what, i, i + 9))
+        c.barrier()
+
+    settings = json.loads(json.dumps(c.topology))
+    settings["regions"]["us"]["kafka"]["properties"] = {"compression.type": "none"}
+    c.us.topology_file = os.path.join(c.folder, "other.yaml")
+    c.write_yaml(c.us.topology_file, settings)
+    c.run()
+    c.barrier()
+    assert measured(c) is None, "a few heartbeats say nothing"
+    write(1, 100, PLAIN)
+    severity, takes, more = measured(c)
+    assert severity == "warning" and 90 < takes < 115 and re.search(r"makes \d %", more), (severity, takes, more)
+    assert c.us.daemon.stop() == 0
+    c.us.topology_file = None
+    c.us.run()
+    write(1001, 2200, PLAIN)
+    severity, takes, more = measured(c)
+    assert severity == "note" and takes < 20 and not more, (severity, takes, more)
+    write(3001, 4200, RANDOM)
+    severity, takes, more = measured(c)
+    assert severity == "note" and takes > 95 and "no compressor" in more, (severity, takes, more)
+    kafka_configs(["--bootstrap-server", c.us.kafka.brokers, "--alter", "--entity-type", "topics", "--entity-name", c.us.topic,
+                   "--add-config", "compression.type=uncompressed"])
+    write(5001, 6200, PLAIN)
+    value = doctor(c, "--region", "us", check=3)
+    assert [f[0] for f in found(value)] == ["compression", "compression"], value  # set, and in effect
