@@ -14,6 +14,33 @@ MODULES = os.path.join(ROOT, ".cache", "page", "node_modules")
 SHOTS = os.path.join(ROOT, "build", "screenshots")
 
 
+MERMAID = os.path.join(ROOT, ".cache", "mermaid", "mermaid.min.js")
+ODD = {"routes": [{"tables": ["public.*"]}, {"tables": ['public."<i>#`b`"', 'public."a|b]"'], "from": ["end"], "to": ["eu"], "where": "v > 1"}],
+       "links": [{"log": "end", "at": "eu", "mirror": True}, {"log": "end", "at": "ap", "via": "eu"}]}
+
+
+@test(init=False, regions=("end", "eu", "ap"), followers=("ap",))
+def mermaid_draws_the_topology(c):
+    """`pangea topology --format mermaid` is drawn by Mermaid itself: every region, every way, with what is written on it, whatever the names are"""
+    plain = c.command("topology", "--format", "mermaid")[1]
+    c.topology.update(ODD)
+    for name, r in c.topology["regions"].items():
+        r["kafka"]["brokers"] = [f"kafka.{name}.invalid:9092"]
+    c.write_topology()
+    odd = c.command("topology", "--format", "mermaid")[1]
+    job = {"modules": MODULES, "chromium": shutil.which("chromium"), "mermaid": MERMAID, "texts": [plain, odd, "flowchart LR\n    a -->| b"]}
+    done = subprocess.run(["node", os.path.join(ROOT, "tests", "page", "draw.js"), json.dumps(job)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          timeout=60 * SLOW, env=dict(os.environ, HOME=c.folder))
+    assert done.returncode == 0, done.stderr.decode()[-3000:]
+    plain, odd, wrong = json.loads(done.stdout)
+    assert "Parse error" in wrong["failed"], "what is no Mermaid is not refused"
+    for drawn in (plain, odd):
+        assert "failed" not in drawn, drawn["failed"]
+        assert sorted(drawn["nodes"]) == ["apfollower", "endleader", "euleader"] and drawn["lines"] == 4, drawn
+    assert plain["ways"] == ["*.*"] * 4, plain
+    assert any('public.<i>#`b`, public.a|b]' in w and "(mirrored)" in w for w in odd["ways"]) and any("(read in eu)" in w for w in odd["ways"]), odd
+
+
 class Eyes:
     """Chromium, for all looks of one test."""
 
