@@ -11,6 +11,7 @@ import urllib.request
 import psycopg2
 import yaml
 
+from harness import shape
 from harness.daemon import Daemon
 from harness.servers import ROOT
 from harness.wait import SLOW, same, until
@@ -297,7 +298,9 @@ class Cluster:
 
     def status(self):
         _, out, _ = self.command("status", "--json", check=None)
-        return json.loads(out)
+        value = json.loads(out)
+        shape.check("status", value)
+        return value
 
     # ---- waiting ----
     def barrier(self, limit=30):

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 
+from harness.book import blocks
 from harness.case import test
 from harness.daemon import die_with_parent
 from harness.servers import ROOT
@@ -21,18 +22,27 @@ ODD = {"routes": [{"tables": ["public.*"]}, {"tables": ['public."<i>#`b`"', 'pub
 
 @test(init=False, regions=("end", "eu", "ap"), followers=("ap",))
 def mermaid_draws_the_topology(c):
-    """`pangea topology --format mermaid` is drawn by Mermaid itself: every region, every way, with what is written on it, whatever the names are"""
+    """`pangea topology --format mermaid` is drawn by Mermaid itself: every region, every way, with what is written on it, whatever the names are; so are
+    the pictures of docs/"""
     plain = c.command("topology", "--format", "mermaid")[1]
     c.topology.update(ODD)
     for name, r in c.topology["regions"].items():
         r["kafka"]["brokers"] = [f"kafka.{name}.invalid:9092"]
     c.write_topology()
     odd = c.command("topology", "--format", "mermaid")[1]
-    job = {"modules": MODULES, "chromium": shutil.which("chromium"), "mermaid": MERMAID, "texts": [plain, odd, "flowchart LR\n    a -->| b"]}
+    book = {}
+    for name in sorted(os.listdir(os.path.join(ROOT, "docs"))):
+        if name.endswith(".md"):
+            with open(os.path.join(ROOT, "docs", name)) as f:
+                book.update({f"{name}:{b.line}": b.text for b in blocks(f.read()) if b.kind == "mermaid"})
+    texts = [plain, odd, "flowchart LR\n    a -->| b", *book.values()]
+    job = {"modules": MODULES, "chromium": shutil.which("chromium"), "mermaid": MERMAID, "texts": texts}
     done = subprocess.run(["node", os.path.join(ROOT, "tests", "page", "draw.js"), json.dumps(job)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                           timeout=60 * SLOW, env=dict(os.environ, HOME=c.folder))
     assert done.returncode == 0, done.stderr.decode()[-3000:]
-    plain, odd, wrong = json.loads(done.stdout)
+    plain, odd, wrong, *pictures = json.loads(done.stdout)
+    bad = [f"{where}: {p['failed']}" for where, p in zip(book, pictures) if "failed" in p]
+    assert len(book) > 1 and not bad, "\n".join(bad)
     assert "Parse error" in wrong["failed"], "what is no Mermaid is not refused"
     for drawn in (plain, odd):
         assert "failed" not in drawn, drawn["failed"]

@@ -119,6 +119,8 @@ def shapes(c):
 def status_fits(c):
     """status on a narrow terminal: the least important columns go, no line is longer, and what is left out is said on stderr"""
     until(lambda: c.command("status", check=None)[0] == 0, "all runs", 20)
+    until(lambda: not list(shape.differences(shape.required(shape.documented("status")), c.status(), "status")), "every member is there", 20)
+    shape.check("status", c.status(), whole=True)
     _, wide, err = c.command("status")
     assert "SINCE ITS START" in wide and "TRANSACTIONS" in wide and not err, (wide, err)
     _, out, err = c.command("status", env={"COLUMNS": "60"})
