@@ -115,6 +115,8 @@ def break_it(c):
     restart(c.ap)
 
 
+FAMILY = "CREATE TABLE public.parent (id int PRIMARY KEY, v text); CREATE TABLE public.child (id int PRIMARY KEY, p int REFERENCES public.parent)"
+
 FAULTS = [
     ("commit_timestamps", "", "ap"), ("compression", "TOPIC", "us"), ("identity", "public.basket", "us"), ("identity", "public.orders", "us"),
     ("rights", "", "eu"),
@@ -178,6 +180,57 @@ def ten_faults(c):
     assert found(left) == [], json.dumps(left, indent=1)
     c.init("ap")
     doctor(c, check=0)
+
+
+@test(tables=FAMILY, own_postgres="clock", run=False, init=False, limit=180)
+def more_faults(c):
+    """what a server has run out of, a clock that is wrong, a login that may not replicate, one Kafka that is taken for two, daemons of two versions,
+    databases that were exchanged: found before and after init, and mended by what is said"""
+    c.tables(FAMILY)
+    c.us.sql("ALTER SYSTEM SET max_replication_slots = 1")
+    c.us.sql("ALTER SYSTEM SET max_wal_senders = 1")
+    restart(c.us)
+    c.us.sql("SELECT pg_create_physical_replication_slot('other')")
+    c.eu.sql("ALTER ROLE pangea NOREPLICATION")
+    c.eu.postgres.set_clock("+3600")
+    c.topology["links"] = [{"log": "us", "at": "eu", "mirror": True}]
+    c.topology["regions"]["eu"]["kafka"]["brokers"] = [c.eu.kafka.brokers.replace("127.0.0.1", "localhost")]
+    c.write_topology()
+    value = doctor(c, check=3)
+    rights = [f for f in value["findings"] if f["check"] == "rights"]
+    assert [f for f in found(value) if f[0] != "rights"] == [
+        ("clocks", "", ""), ("kafka_clusters", "", ""), ("origins_left", "", "us"), ("senders_left", "", "us"), ("slots_left", "", "us")], found(value)
+    assert ("rights", "", "eu") in found(value), found(value)  # the role may not replicate
+    said = {f["check"]: f for f in value["findings"]}
+    assert "more than clock.max_skew" in said["clocks"]["what"] and said["foreign_keys"]["object"] == "public.child", said
+    for check in ("slots_left", "origins_left", "senders_left"):
+        mend(c, said[check])
+    for f in rights:
+        mend(c, f)
+    c.eu.postgres.set_clock("+0")
+    del c.topology["links"]
+    c.write_topology()
+    assert found(doctor(c)) == [], found(doctor(c))
+    c.init()
+    doctor(c, check=0)
+
+    kafka_configs(["--bootstrap-server", c.us.kafka.brokers, "--alter", "--entity-type", "topics", "--entity-name", c.us.topic,
+                   "--add-config", "min.insync.replicas=2"])
+    for r, version in ((c.us, "0.1.0"), (c.eu, "0.0.9")):
+        r.sql("INSERT INTO pangea.status (agent, at, doc) VALUES ('capture', now(), jsonb_build_object('version', %s))", version)
+    value = doctor(c, check=3)
+    assert found(value) == [("daemon_versions", "", ""), ("topic", c.us.topic, "us")], found(value)
+    said = {f["check"]: f for f in value["findings"]}
+    assert "nothing can be published" in said["topic"]["what"] and "0.0.9" in said["daemon_versions"]["what"], said
+    mend(c, said["topic"])
+    c.eu.sql("DELETE FROM pangea.status")
+    doctor(c, check=0)
+
+    conninfo = [c.topology["regions"][n]["postgres"]["conninfo"] for n in ("us", "eu")]
+    for name, other in zip(("eu", "us"), conninfo):
+        c.topology["regions"][name]["postgres"]["conninfo"] = other
+    c.write_topology()
+    assert {r for f in doctor(c, check=3)["findings"] if f["check"] == "prepared" and f["severity"] == "error" for r in f["regions"]} == {"us", "eu"}
 
 
 @test(tables=tables, own_postgres="each", own_kafka="each", limit=120)
