@@ -4,6 +4,8 @@ import re
 import shlex
 import subprocess
 
+import yaml
+
 from harness.book import Page, agrees, blocks, indented, not_run
 from harness.case import test
 from harness.servers import ROOT
@@ -85,6 +87,35 @@ def pages():
     for file in sorted(files):
         with open(file) as f:
             yield os.path.relpath(file, ROOT), f.read()
+
+
+BASE = {"version": 1, "cluster": "shop", "regions": {r: {"postgres": {"conninfo": f"host=pg.{r} dbname=shop user=pangea"},
+                                                         "kafka": {"brokers": [f"kafka.{r}:9092"]}} for r in REGIONS}}
+
+
+def merged(base, part):
+    """The part of a topology within a whole one."""
+    if isinstance(base, dict) and isinstance(part, dict):
+        return {k: merged(base.get(k), part[k]) if k in part else base[k] for k in {**base, **part}}
+    return part
+
+
+@test(init=False, regions=())
+def examples_are_valid(c):
+    """a part of a topology that a page shows and the program refuses"""
+    found, seen = [], 0
+    for name, text in pages():
+        for b in blocks(text):
+            if b.kind != "yaml" or b.words or not name.startswith("docs/"):
+                continue
+            seen += 1
+            file = os.path.join(c.folder, "topology.yaml")
+            with open(file, "w") as f:
+                yaml.safe_dump(merged(BASE, yaml.safe_load(b.text)), f, sort_keys=False)
+            code, _, err = c.command("validate", file, check=None)
+            if code:
+                found.append(f"{name}:{b.line}: {err}")
+    assert seen > 3 and not found, "\n".join(found) or f"only {seen} were found"
 
 
 REFUSED = re.compile(r"^pangea: (there is no|one word too many|[a-z]+ has no option|\S+ needs a value|--[a-z-]+ ').*", re.M)
