@@ -128,6 +128,19 @@ def status_fits(c):
     assert "TRANSACTIONS" not in out and "LAG" in out and "left out" in err, (out, err)
 
 
+@test(tables=T + "; CREATE TABLE public.a_table_with_a_name_that_nobody_can_remember (id int PRIMARY KEY)")
+def verify_fits(c):
+    """verify on a narrow terminal: a long name has a line of its own, the rest stays in its columns"""
+    c.us.app("INSERT INTO t VALUES (1, 'x')")
+    c.barrier()
+    _, wide, _ = c.command("verify")
+    _, out, _ = c.command("verify", env={"COLUMNS": "60"})
+    assert max(map(len, out.splitlines())) <= 60 < max(map(len, wide.splitlines())), out
+    assert re.search(r"^public\.a_table_with_a_name_that_nobody_can_remember\n +0  identical in eu, us$", out, re.M), out
+    column = {line.index("identical in") for line in out.splitlines() if "identical in" in line and not line.endswith(")")}
+    assert len(column) == 1 and re.search(r"^public\.t +1  identical", out, re.M), out
+
+
 def on_a_terminal(c, *args, columns=70, env=None):
     """What the command writes to a terminal of that width."""
     here, there = pty.openpty()
