@@ -4,7 +4,7 @@
 
 #include "base/mem.h"
 #include "daemon/conflicts.h"
-#include "daemon/term.h"
+#include "daemon/table.h"
 
 /* One invocation on its way. */
 struct look {
@@ -63,38 +63,40 @@ static void print_json(json_t *o)
 }
 
 /* ---- list ---------------------------------------------------------------------------------------------------------------------------- */
-/* The last column takes what the terminal leaves. */
-static void print_row(int width, const char *id, const char *at, const char *table, const char *key, const char *kind,
-                      const char *rule, const char *lost, const char *image)
-{
-        char line[4096];
-        int n = snprintf(line, sizeof line, "%-12s  %-19.19s  %-22s  %-16s  %-25s  %-16s  %-8s  %s", id, at, table, key, kind, rule,
-                         lost, image);
-        if (n > (int)sizeof line - 1)
-                n = (int)sizeof line - 1;
-        if (width > 0 && n > width)
-                n = width;
-        printf("%.*s\n", n, line);
-}
-
 static void print_history(const json_t *list)
 {
-        int width = term_width();
+        static const struct text_column columns[] = {
+                {.title = "ID", .keep = KEEP_ALWAYS}, {.title = "AT (UTC)", .keep = 3}, {.title = "TABLE", .keep = KEEP_ALWAYS},
+                {.title = "KEY", .keep = 6},          {.title = "KIND", .keep = 2},     {.title = "RULE", .keep = 1},
+                {.title = "LOST", .keep = 5},         {.title = "ITS ROW", .keep = 4}};
+        struct text_table t;
         size_t i;
         json_t *c;
         if (!json_array_size(list)) {
                 puts("no conflicts");
                 return;
         }
-        print_row(width, "ID", "AT (UTC)", "TABLE", "KEY", "KIND", "RULE", "LOST", "ITS ROW");
+        text_table_init(&t, columns, sizeof columns / sizeof *columns);
+        text_table_cut(&t, 2, 16);
+        text_table_cut(&t, 3, 12);
+        text_table_cut(&t, 7, 16);
         json_array_foreach(list, i, c)
         {
                 char *key = compact(json_object_get(c, "key")), *image = compact(json_object_get(c, "image"));
-                print_row(width, text(c, "id"), text(c, "at"), text(c, "table"), key, text(c, "kind"), text(c, "rule"),
-                          text(json_object_get(c, "lost"), "region"), strcmp(image, "null") == 0 ? "(a delete)" : image);
+                text_table_row(&t);
+                text_table_cell(&t, 0, STYLE_STRONG, "%s", text(c, "id"));
+                text_table_cell(&t, 1, STYLE_NONE, "%.19s", text(c, "at"));
+                text_table_cell(&t, 2, STYLE_NONE, "%s", text(c, "table"));
+                text_table_cell(&t, 3, STYLE_NONE, "%s", key);
+                text_table_cell(&t, 4, STYLE_NONE, "%s", text(c, "kind"));
+                text_table_cell(&t, 5, STYLE_NONE, "%s", text(c, "rule"));
+                text_table_cell(&t, 6, STYLE_NONE, "%s", text(json_object_get(c, "lost"), "region"));
+                text_table_cell(&t, 7, STYLE_NONE, "%s", strcmp(image, "null") == 0 ? "(a delete)" : image);
                 free(key);
                 free(image);
         }
+        text_table_show(&t);
+        text_table_release(&t);
 }
 
 static void print_waiting(const json_t *open)
@@ -175,18 +177,30 @@ static json_t *find(struct look *l, const char *id, int *code)
 /* Both rows, column by column; what differs is marked. */
 static void print_rows(const json_t *lost, const json_t *stands)
 {
+        static const struct text_column columns[] = {{.title = "  COLUMN", .keep = KEEP_ALWAYS},
+                                                     {.title = "LOST", .keep = KEEP_ALWAYS},
+                                                     {.title = "STANDS", .keep = KEEP_ALWAYS}};
         const char *name;
         json_t *value;
         const json_t *all = json_is_object(stands) ? stands : lost;
-        printf("    %-24s %-38s %s\n", "column", "lost", "stands");
+        struct text_table t;
+        text_table_init(&t, columns, sizeof columns / sizeof *columns);
+        for (size_t i = 0; i < sizeof columns / sizeof *columns; i++)
+                text_table_cut(&t, i, 12);
         json_object_foreach((json_t *)all, name, value)
         {
                 json_t *a = json_object_get(lost, name), *b = json_object_get(stands, name);
                 char *x = a ? compact(a) : mem_strdup("-"), *y = b ? compact(b) : mem_strdup("-");
-                printf("  %s %-24s %-38s %s\n", json_equal(a, b) ? " " : "*", name, x, y);
+                bool same = json_equal(a, b);
+                text_table_row(&t);
+                text_table_cell(&t, 0, same ? STYLE_NONE : STYLE_STRONG, "%s %s", same ? " " : "*", name);
+                text_table_cell(&t, 1, STYLE_NONE, "%s", x);
+                text_table_cell(&t, 2, STYLE_NONE, "%s", y);
                 free(x);
                 free(y);
         }
+        text_table_show(&t);
+        text_table_release(&t);
 }
 
 static const char *joined(struct arena *a, const json_t *names)
@@ -345,18 +359,29 @@ static void print_numbers(const struct look *l, const json_t *all)
                 puts("no conflicts");
                 return;
         }
-        printf("%-28s %-26s %-18s", "TABLE", "KIND", "RULE");
-        for (size_t r = 0; r < l->t->nregions; r++)
-                printf(" %10s", l->t->regions[r].name);
-        puts("  NEWEST (UTC)");
+        struct text_column columns[TABLE_COLUMNS] = {
+                {.title = "TABLE", .keep = KEEP_ALWAYS}, {.title = "KIND", .keep = KEEP_ALWAYS}, {.title = "RULE", .keep = 2}};
+        struct text_table t;
+        size_t regions = l->t->nregions;
+        for (size_t r = 0; r < regions; r++)
+                columns[3 + r] = (struct text_column){.title = l->t->regions[r].name, .right = true, .keep = 3};
+        columns[3 + regions] = (struct text_column){.title = "NEWEST (UTC)", .keep = 1};
+        text_table_init(&t, columns, regions + 4);
+        text_table_cut(&t, 0, 16);
         json_array_foreach(all, i, n)
         {
-                printf("%-28s %-26s %-18s", text(n, "table"), text(n, "kind"), text(n, "rule"));
-                for (size_t r = 0; r < l->t->nregions; r++)
-                        printf(" %10lld",
-                               (long long)json_integer_value(json_object_get(json_object_get(n, "count"), l->t->regions[r].name)));
-                printf("  %s\n", text(n, "newest"));
+                text_table_row(&t);
+                text_table_cell(&t, 0, STYLE_NONE, "%s", text(n, "table"));
+                text_table_cell(&t, 1, STYLE_NONE, "%s", text(n, "kind"));
+                text_table_cell(&t, 2, STYLE_NONE, "%s", text(n, "rule"));
+                for (size_t r = 0; r < regions; r++)
+                        text_table_cell(
+                                &t, 3 + r, STYLE_NONE, "%lld",
+                                (long long)json_integer_value(json_object_get(json_object_get(n, "count"), l->t->regions[r].name)));
+                text_table_cell(&t, 3 + regions, STYLE_NONE, "%s", text(n, "newest"));
         }
+        text_table_show(&t);
+        text_table_release(&t);
 }
 
 static int stats(struct look *l)

@@ -176,9 +176,10 @@ const struct doctor_check doctor_checks[] = {
          .severities = "error, warning, note",
          .alone = check_topic},
         {.name = "compression",
-         .line = "records are compressed on their way and on disk",
+         .line = "records are compressed on their way and on disk: the settings of topology and topic, and what the youngest records really "
+                 "take when they are read (not how the daemon sent them to a broker that packs them anew)",
          .why = "a log is text: without compression it takes several times the disk and the bandwidth between regions",
-         .severities = "warning",
+         .severities = "warning, note",
          .leaders_only = true,
          .alone = check_compression},
         {.name = "kafka_clusters",

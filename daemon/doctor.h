@@ -52,6 +52,7 @@ struct patient {
         size_t nplans;
         struct table_shape *shapes; /* NULL: not known */
         size_t nshapes;
+        bool log_there; /* check_topic: a broker answered for the region's log */
         struct finding *first, *last;
         size_t count[SEVERITY_COUNT];
 };

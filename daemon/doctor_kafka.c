@@ -109,6 +109,7 @@ static bool look_at_topic(struct patient *p, const struct region *log)
         v.record_bytes = init_message_bytes(&p->init, log);
         if (kafka_topic_look(&v.conf, name, &v.s, &e) == ST_OK) {
                 judge_topic(&v);
+                p->log_there |= log == p->region;
                 return true;
         }
         bool missing = strcmp(e.name, "topic_missing") == 0;
@@ -135,6 +136,37 @@ void check_topic(struct patient *p)
         }
 }
 
+#define SQUEEZABLE 0.75 /* records that a compressor makes no smaller than this may well travel as they are */
+#define AS_IT_IS 0.9    /* of what they hold: nothing was packed */
+
+/* What is in effect, not what is set: the daemon that publishes may have been started with other settings, or another topology. */
+static void measure_compression(struct patient *p)
+{
+        char client[96], name[128];
+        struct err e = {0};
+        struct kafka_measure m;
+        struct kafka_conf conf = p->region->kafka;
+        snprintf(client, sizeof client, "pangea-%s-%s-doctor", p->t->cluster, p->region->name);
+        conf.client_id = client;
+        topology_topic(p->t, p->region->id, name, sizeof name);
+        if (kafka_measure(&conf, name, &m, &e) != ST_OK || !m.enough)
+                return; /* `topic` says why no broker answers; a log that holds little says nothing */
+        double takes = (double)m.wire / (double)m.payload, could = (double)m.packed / (double)m.looked_at;
+        const char *todo = arena_printf(&p->arena,
+                                        "look at compression.type of the topology that the daemon of %s runs with, then restart it "
+                                        "(what is published from then on is compressed)",
+                                        p->region->name);
+        if (could < SQUEEZABLE && takes > AS_IT_IS)
+                find(p, SEVERITY_WARNING, name, todo,
+                     "measured: the last %" PRId64
+                     " records travel with %.0f %% of their size; a quick compressor makes %.0f %% of them",
+                     m.records, takes * 100, could * 100);
+        else
+                find(p, SEVERITY_NOTE, name, "nothing",
+                     "measured: the last %" PRId64 " records travel with %.0f %% of their size%s", m.records, takes * 100,
+                     could < SQUEEZABLE ? "" : ", and no compressor would make them much smaller");
+}
+
 void check_compression(struct patient *p)
 {
         if (strcmp(kafka_compression(&p->region->kafka), "none") == 0)
@@ -144,6 +176,8 @@ void check_compression(struct patient *p)
                                   "is lz4)",
                                   p->t->file, p->region->name),
                      "the topology switches compression off");
+        if (p->log_there)
+                measure_compression(p);
 }
 
 void check_clusters(struct doctor *d)

@@ -18,7 +18,7 @@ const struct error_row error_table[] = {
         {"schema_version", EXIT_USAGE, "the schema pangea was written by another version of Pangea",
          "run `pangea init` of the newer version"},
         {"missing_grant", EXIT_POSTGRES, "the run-time role lacks a right",
-         "run the GRANT that the message holds, or `pangea init --admin`"},
+         "run the GRANT that the message holds, or `pangea init --admin CONNINFO`"},
         {"server_settings", EXIT_POSTGRES, "the server is not set up for logical replication",
          "set what the message names in postgresql.conf and restart the server"},
         {"commit_timestamps_off", EXIT_POSTGRES, "track_commit_timestamp is off: a row's version could not be known",

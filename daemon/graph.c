@@ -102,6 +102,23 @@ static void draw_ascii(const struct topology *t, const struct graph_edge *edges,
 }
 
 /* ---- mermaid, dot -------------------------------------------------------------------------------------------------------------------- */
+/* What Mermaid or the browser behind it would take for something else than a letter. */
+static void mermaid_text(struct buf *out, const char *s)
+{
+        for (; *s; s++) {
+                const char *as = *s == '"'   ? "#quot;"
+                                 : *s == '#' ? "#35;"
+                                 : *s == '<' ? "#lt;"
+                                 : *s == '>' ? "#gt;"
+                                 : *s == '&' ? "#amp;"
+                                             : NULL;
+                if (as)
+                        buf_put_str(out, as);
+                else
+                        buf_put(out, s, 1);
+        }
+}
+
 /* A region's name could be a word of the language ("graph", "end"): its number cannot. */
 static void draw_mermaid(const struct topology *t, const struct graph_edge *edges, size_t n, struct arena *a, struct buf *out)
 {
@@ -111,11 +128,7 @@ static void draw_mermaid(const struct topology *t, const struct graph_edge *edge
         for (size_t k = 0; k < n; k++) {
                 const char *label = label_of(&edges[k], a);
                 buf_printf(out, "    r%u %s|\"", edges[k].from->id.i, *edges[k].tables ? "-->" : "-.->");
-                for (const char *p = label; *p; p++)
-                        if (*p == '"' || *p == '#')
-                                buf_put_str(out, *p == '"' ? "#quot;" : "#35;");
-                        else
-                                buf_put(out, p, 1);
+                mermaid_text(out, label);
                 buf_printf(out, "\"| r%u\n", edges[k].to->id.i);
         }
 }

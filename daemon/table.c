@@ -14,6 +14,11 @@ void text_table_init(struct text_table *t, const struct text_column *columns, si
         memcpy(t->columns, columns, t->ncolumns * sizeof *columns);
 }
 
+void text_table_cut(struct text_table *t, size_t column, size_t cells)
+{
+        t->cut[column] = cells;
+}
+
 void text_table_release(struct text_table *t)
 {
         arena_release(&t->arena);
@@ -36,7 +41,7 @@ void text_table_row(struct text_table *t)
 
 void text_table_cell(struct text_table *t, size_t column, enum term_style style, const char *fmt, ...)
 {
-        char text[2000];
+        char text[4000];
         va_list ap;
         va_start(ap, fmt);
         vsnprintf(text, sizeof text, fmt, ap);
@@ -104,12 +109,43 @@ static bool leave_one_out(const struct text_table *t, struct layout *l)
         return true;
 }
 
+/* Cells that could be cut off. */
+static size_t to_spare(const struct text_table *t, const struct layout *l, size_t c)
+{
+        size_t cut = t->cut[c];
+        return l->shown[c] && cut && l->width[c] > cut ? l->width[c] - cut : 0;
+}
+
+static bool has_room(const struct text_table *t, const struct layout *l, size_t width)
+{
+        size_t spare = 0;
+        for (size_t c = 0; c < t->ncolumns; c++)
+                spare += to_spare(t, l, c);
+        return l->total <= width + spare;
+}
+
+/* A cell off the widest, as long as there is one. */
+static void narrow(const struct text_table *t, struct layout *l, size_t width)
+{
+        for (; l->total > width; l->total--) {
+                size_t widest = t->ncolumns;
+                for (size_t c = 0; c < t->ncolumns; c++)
+                        if (to_spare(t, l, c) && (widest == t->ncolumns || l->width[c] > l->width[widest]))
+                                widest = c;
+                if (widest == t->ncolumns)
+                        return;
+                l->width[widest]--;
+        }
+}
+
 static void fit(const struct text_table *t, struct layout *l, size_t width)
 {
         measure(t, l);
         sum_up(t, l);
-        while (width && l->total > width && leave_one_out(t, l))
+        while (width && !has_room(t, l, width) && leave_one_out(t, l))
                 sum_up(t, l);
+        if (width)
+                narrow(t, l, width);
         if (width && l->total > width && !t->full_last) {
                 size_t over = l->total - width, least = 8;
                 l->width[l->last] = l->width[l->last] > over + least ? l->width[l->last] - over : least;

@@ -1,4 +1,5 @@
-/* table: rows and columns of text that fit the terminal: the least important column goes first, then the last one is cut.
+/* table: rows and columns of text that fit the terminal: the widest of those that may be cut is cut first, then the least important column goes,
+ * then the last one is cut.
  * Owner: whoever called text_table_init.  Main thread. */
 #ifndef PANGEA_DAEMON_TABLE_H
 #define PANGEA_DAEMON_TABLE_H
@@ -26,11 +27,14 @@ struct text_table {
         struct arena arena;
         size_t ncolumns, nrows, cap;
         struct text_column columns[TABLE_COLUMNS];
+        size_t cut[TABLE_COLUMNS]; /* 0: never cut */
         struct text_cell *cells;
         bool full_last; /* the last column is never cut (what is to be copied) */
 };
 
 void text_table_init(struct text_table *t, const struct text_column *columns, size_t n);
+/* When there is no room the cells of this column are cut, to so many at least, before another column goes. */
+void text_table_cut(struct text_table *t, size_t column, size_t cells);
 void text_table_release(struct text_table *t);
 /* Begins a row; its cells are empty until they are set. */
 void text_table_row(struct text_table *t);

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/term.h"
+
 static const char *const results[] = {
         [VERIFY_IDENTICAL] = "identical",
         [VERIFY_DIFFERENT] = "different",
@@ -141,6 +143,13 @@ static void print_differences(const struct vplan *p, const struct vanswer *x)
                 puts("    and more");
 }
 
+/* A name that does not fit has a line of its own. */
+static void print_name(int width, const char *name)
+{
+        bool fits = (int)strlen(name) <= width;
+        printf("%s%s%*s", name, fits ? "" : "\n", fits ? width - (int)strlen(name) : width, "");
+}
+
 static void print_table(const struct vreport *r, size_t i, int width)
 {
         const struct vplan *p = &r->plan[i];
@@ -148,15 +157,17 @@ static void print_table(const struct vreport *r, size_t i, int width)
         char name[256], who[512];
         snprintf(name, sizeof name, "%s.%s", p->schema, p->name);
         if (x->result == VERIFY_SKIPPED) {
-                printf("%-*s  %12s  not compared: %s\n", width, name, "", p->skipped);
+                print_name(width, name);
+                printf("  %12s  not compared: %s\n", "", p->skipped);
                 return;
         }
         uint32_t routed = p->present & ~p->apart; /* rows of their own are not counted */
         const char *rows = x->rows[__builtin_ctz(routed ? routed : p->present)];
+        print_name(width, name);
         if (x->result == VERIFY_IDENTICAL) {
-                printf("%-*s  %12s  identical in %s\n", width, name, rows, regions_str(r, p->present, who, sizeof who));
+                printf("  %12s  identical in %s\n", rows, regions_str(r, p->present, who, sizeof who));
         } else {
-                printf("%-*s  %12s  %s:", width, name, "", x->result == VERIFY_DIFFERENT ? "DIFFERENT" : "still moving");
+                printf("  %12s  %s:", "", x->result == VERIFY_DIFFERENT ? "DIFFERENT" : "still moving");
                 for (size_t g = 0, n = 0; g < r->topology->nregions; g++)
                         if (x->rows[g])
                                 printf("%s %s has %s rows", n++ ? "," : "", r->topology->regions[g].name, x->rows[g]);
@@ -189,12 +200,14 @@ static void print_sum(const struct vreport *r)
         printf(" (%.1f s%s)\n", r->seconds, r->waited || r->timed_out ? "" : ", without waiting for anything in flight");
 }
 
+#define FOR_THE_REST 44 /* rows, result and some names of regions */
+
 void verify_print_text(const struct vreport *r)
 {
-        int width = 5;
+        int width = 5, most = term_width() - FOR_THE_REST;
         for (size_t i = 0; i < r->nplan; i++) {
                 int n = (int)(strlen(r->plan[i].schema) + 1 + strlen(r->plan[i].name));
-                width = n > width ? n : width;
+                width = n > width && (n <= most || !term_width()) ? n : width;
         }
         if (r->nplan)
                 printf("%-*s  %12s  RESULT\n", width, "TABLE", "ROWS");

@@ -23,6 +23,8 @@ struct client_opts {
         enum client_kind kind;
         int max_queued_kb;                                                         /* reader */
         void (*delivered)(rd_kafka_t *, const rd_kafka_message_t *, void *client); /* producer */
+        int (*stats)(rd_kafka_t *, char *json, size_t len, void *client);          /* every stats_ms; NULL: never */
+        int stats_ms;
 };
 
 /* Nothing: threads.c says why. */

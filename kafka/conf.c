@@ -203,6 +203,11 @@ static enum status apply_all(struct applying *a, const struct kafka_conf *c, con
                 st = apply(a, c->prop_keys[i], c->prop_values[i], e);
         if (st == ST_OK)
                 st = apply_table(a, fixed, COUNT(fixed), o->kind, e);
+        if (st == ST_OK && o->stats) {
+                char ms[16];
+                snprintf(ms, sizeof ms, "%d", o->stats_ms);
+                st = apply(a, "statistics.interval.ms", ms, e);
+        }
         return st;
 }
 
@@ -220,6 +225,8 @@ enum status client_open(struct client *cl, const struct kafka_conf *c, const str
         rd_kafka_conf_set_error_cb(a.conf, on_trouble);
         if (o->delivered)
                 rd_kafka_conf_set_dr_msg_cb(a.conf, o->delivered);
+        if (o->stats)
+                rd_kafka_conf_set_stats_cb(a.conf, o->stats);
         rd_kafka_type_t type = o->kind == CLIENT_READER ? RD_KAFKA_CONSUMER : RD_KAFKA_PRODUCER;
         cl->rk = rd_kafka_new(type, a.conf, a.why, sizeof a.why);
         if (cl->rk)

@@ -108,6 +108,16 @@ MUSTCHECK enum status kafka_topic_look(const struct kafka_conf *c, const char *t
                                        struct err *e);
 /* How a producer with these settings compresses: "lz4", "none" .. */
 const char *kafka_compression(const struct kafka_conf *c);
+/* What the youngest records of a log take, measured: they are read. */
+struct kafka_measure {
+        int64_t records, looked_at; /* that were read, and the bytes that they hold */
+        int64_t packed;        /* the same, each packed by itself with a quick compressor (igzip): could they be smaller at all? */
+        int64_t payload, wire; /* what records held that came over the wire (a few more), and all bytes that came */
+        bool all;              /* the log has no more */
+        bool enough;           /* 64 kB at least: it says something */
+};
+/* Takes some tenths of a second, 15 s at most. *out holds what was seen also after a failure. */
+MUSTCHECK enum status kafka_measure(const struct kafka_conf *c, const char *topic, struct kafka_measure *out, struct err *e);
 /* ST_DATA topic_missing when it is not there. Returns when the broker has forgotten it. */
 MUSTCHECK enum status kafka_topic_delete(const struct kafka_conf *c, const char *topic, struct err *e);
 /* The id that the cluster gave itself: two addresses with one id are one cluster. */

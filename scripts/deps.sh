@@ -17,6 +17,7 @@ kafka_version=4.1.1
 log4j_version=2.25.1
 playwright=1.49.1
 axe=4.10.2
+mermaid=10.9.1
 page_stamp="playwright-core $playwright axe-core $axe"
 stamp="kafka $kafka_version log4j $log4j_version"
 
@@ -142,6 +143,24 @@ fetch_page_tools() {
         mv "$tmp" "$cache/page"
 }
 
+# What draws `pangea topology --format mermaid` in tests/page: the one file of it that a browser takes, of the dozens of packages that it is built from.
+fetch_mermaid() {
+        say "mermaid from the npm registry into $cache/mermaid"
+        local tmp="$cache/mermaid.new"
+        rm -rf "$tmp"
+        mkdir -p "$tmp"
+        if ! (cd "$tmp" && npm pack --silent "mermaid@$mermaid") >"$tmp/log" 2>&1; then
+                tail -n 20 "$tmp/log" >&2
+                say "npm could not fetch it: is https://registry.npmjs.org reachable from here?"
+                exit 1
+        fi
+        tar -xzf "$tmp"/mermaid-*.tgz -C "$tmp" --strip-components=2 package/dist/mermaid.min.js
+        rm -f "$tmp"/mermaid-*.tgz "$tmp/log"
+        echo "mermaid $mermaid" >"$tmp/COMPLETE"
+        rm -rf "$cache/mermaid"
+        mv "$tmp" "$cache/mermaid"
+}
+
 # What a broker loads, as the JVM wants to find it.  Only a saving: without it, or under another JVM, a broker starts slower.
 archive_classes() {
         local dir
@@ -170,4 +189,5 @@ mapfile -t missing < <(missing_packages)
 }
 [ -x "$cache/prometheus/usr/bin/promtool" ] || unpack_prometheus
 [ "$(cat "$cache/page/COMPLETE" 2>/dev/null)" = "$page_stamp" ] || fetch_page_tools
+[ "$(cat "$cache/mermaid/COMPLETE" 2>/dev/null)" = "mermaid $mermaid" ] || fetch_mermaid
 "$root/scripts/deps_kubernetes.sh" "$cache" 9>&-

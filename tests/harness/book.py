@@ -20,7 +20,7 @@ import time
 
 from harness.wait import SLOW
 
-LOOKS = re.compile(r"^(pangea (status|verify|doctor|validate|conflicts list|event)|psql .*(SELECT|TABLE) )")
+LOOKS = re.compile(r"^(pangea (status|verify|doctor|validate|conflicts (list|stats)|event)|curl|psql .*(SELECT|TABLE) )")
 MARK = "--- done "
 
 
@@ -45,8 +45,19 @@ def blocks(text):
     return out
 
 
+def indented(text):
+    """(line number, text) of each line of an indented block that begins with a command, a remark behind it taken off."""
+    inside = False
+    for i, line in enumerate(text.split("\n")):
+        inside ^= line.startswith("```")
+        if not inside and re.match(r" {4,}(\$ )?(pangea|psql|curl|ALTER SYSTEM) ", line):
+            yield i + 1, re.sub(r"\s+# .*", "", line.strip())
+
+
 def not_run(text):
     """Blocks that show a command of ours and would not be run."""
+    for i, _ in indented(text):
+        yield f"line {i}: an indented block shows a command; make it a console block, so that it is run"
     for b in blocks(text):
         if b.kind not in ("console", "sql", "yaml") and re.search(r"(?m)^\s*(\$ )?(pangea|psql) ", b.text):
             yield f"line {b.line}: a block `{b.kind}` shows a command; make it a console block, so that it is run"

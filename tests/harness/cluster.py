@@ -11,6 +11,7 @@ import urllib.request
 import psycopg2
 import yaml
 
+from harness import shape
 from harness.daemon import Daemon
 from harness.servers import ROOT
 from harness.wait import SLOW, same, until
@@ -166,7 +167,7 @@ class Cluster:
     def __init__(self, servers, name, folder, build, regions=("us", "eu"), followers=(), own_postgres=False, own_kafka=False,
                  topology=None, databases=None, http=False):
         """http: each daemon answers at a port of its own. own_postgres / own_kafka: "one" = a server of this test's own, "each" = one for each
-        region, "full" = each, with a disk that can be full; own_postgres "clock": each, with a clock that can be set; own_kafka "wan": one,
+        region, "first" = one for the first region, "full" = each, with a disk that can be full; own_postgres "clock": each, with a clock that can be set; own_kafka "wan": one,
         and a proxy for each log and reader (harness/wan.py) in c.wan."""
         self.servers, self.name, self.folder = servers, name, folder
         self.pangea = os.path.join(ROOT, build, "pangea")
@@ -213,6 +214,8 @@ class Cluster:
             self.own.append(made[-1])
             return made[-1]
 
+        if own == "first":
+            return lambda: shared() if made else make()
         once = {"one": True, "wan": True, "each": False, "clock": False, "full": False}
         return shared if not own else lambda: made[0] if made and once[own] else make()
 
@@ -295,7 +298,9 @@ class Cluster:
 
     def status(self):
         _, out, _ = self.command("status", "--json", check=None)
-        return json.loads(out)
+        value = json.loads(out)
+        shape.check("status", value)
+        return value
 
     # ---- waiting ----
     def barrier(self, limit=30):

@@ -18,9 +18,17 @@ def documented(command):
     return json.loads(found.group(1))
 
 
-def check(command, value):
-    wrong = list(differences(documented(command), value, "value"))
+def check(command, value, whole=False):
+    """whole: members that may be absent must be there."""
+    shape = documented(command)
+    wrong = list(differences(required(shape) if whole else shape, value, "value"))
     assert not wrong, f"pangea {command} --json is not what docs/json.md says:\n" + "\n".join(wrong)
+
+
+def required(shape):
+    if isinstance(shape, list):
+        return [required(one) for one in shape]
+    return {name.rstrip("?"): required(one) for name, one in shape.items()} if isinstance(shape, dict) else shape
 
 
 SIMPLE = {"text": lambda v: isinstance(v, str), "number": lambda v: isinstance(v, (int, float)) and not isinstance(v, bool),

@@ -1,8 +1,12 @@
 """The pages of docs/ that show commands: every command is run, in the page's order, and prints what the page says."""
 import os
 import re
+import shlex
+import subprocess
 
-from harness.book import Page, agrees, blocks, not_run
+import yaml
+
+from harness.book import Page, agrees, blocks, indented, not_run
 from harness.case import test
 from harness.servers import ROOT
 
@@ -45,10 +49,25 @@ def start(c):
     run(c, "start.md")
 
 
+@test(http=True, tables="CREATE TABLE public.t (id int PRIMARY KEY, v text)", own_postgres="one")
+def operations(c):
+    """docs/operations.md: what is typed when an alert has fired, against regions that run"""
+    for r in c:
+        r.listening()
+    names = {"127.0.0.1:8300": c.us.http, "host=pg.us dbname=shop ": f"{c.us.postgres.conninfo(c.us.database, 'postgres').replace('user=postgres', '')} ",
+             "cluster shop": f"cluster {c.name}"}
+    environment = dict(os.environ, PATH=f"{os.path.dirname(c.pangea)}:{os.environ['PATH']}", PSQL_PAGER="", PANGEA_TOPOLOGY=c.topology_file)
+    p = Page(os.path.join(DOCS, "operations.md"), c.folder, environment, names, {})
+    try:
+        assert p.run() > 5
+    finally:
+        p.shell.close()
+
+
 @test(init=False, regions=())
 def every_command_is_run(c):
     """a page that shows a command which no test runs"""
-    run_here = {"start.md"}
+    run_here = {"start.md", "operations.md"}
     printed = {"commands.md", "errors.md", "topology.md", "metrics.md"}  # from tables, held by unit tests
     found = []
     for name in sorted(n for n in os.listdir(DOCS) if n.endswith(".md") and n not in printed):
@@ -70,26 +89,61 @@ def pages():
             yield os.path.relpath(file, ROOT), f.read()
 
 
-@test(init=False, regions=())
-def what_is_named_is_there(c):
-    """a command or an option that a page names and the program does not have"""
-    helps = {}
+BASE = {"version": 1, "cluster": "shop", "regions": {r: {"postgres": {"conninfo": f"host=pg.{r} dbname=shop user=pangea"},
+                                                         "kafka": {"brokers": [f"kafka.{r}:9092"]}} for r in REGIONS}}
 
-    def known(command):
-        if command not in helps:
-            code, out, _ = c.command("help", command, check=None)
-            helps[command] = out if code == 0 else None
-        return helps[command]
+
+def merged(base, part):
+    """The part of a topology within a whole one."""
+    if isinstance(base, dict) and isinstance(part, dict):
+        return {k: merged(base.get(k), part[k]) if k in part else base[k] for k in {**base, **part}}
+    return part
+
+
+@test(init=False, regions=())
+def examples_are_valid(c):
+    """a part of a topology that a page shows and the program refuses"""
     found, seen = [], 0
     for name, text in pages():
-        for span in re.findall(r"`pangea ([a-z][^`]*)`", text):
-            command, *rest = span.split()
-            seen += 1
-            if known(command) is None:
-                found.append(f"{name}: `pangea {span}`: there is no such command")
+        for b in blocks(text):
+            if b.kind != "yaml" or b.words or not name.startswith("docs/"):
                 continue
-            found += [f"{name}: `pangea {span}`: {command} has no {option}" for option in re.findall(r"--[a-z-]+", " ".join(rest)) if option not in known(command)]
-    assert seen > 50 and not found, "\n".join(found) or f"only {seen} commands were found"
+            seen += 1
+            file = os.path.join(c.folder, "topology.yaml")
+            with open(file, "w") as f:
+                yaml.safe_dump(merged(BASE, yaml.safe_load(b.text)), f, sort_keys=False)
+            code, _, err = c.command("validate", file, check=None)
+            if code:
+                found.append(f"{name}:{b.line}: {err}")
+    assert seen > 3 and not found, "\n".join(found) or f"only {seen} were found"
+
+
+REFUSED = re.compile(r"^pangea: (there is no|one word too many|[a-z]+ has no option|\S+ needs a value|--[a-z-]+ ').*", re.M)
+
+
+def refused(c, command):
+    """What the program's own command line has against this one; None: nothing. There is no topology, so nothing is done."""
+    done = subprocess.run([c.pangea, *shlex.split(command)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+                          cwd=c.folder, env={**os.environ, "PANGEA_TOPOLOGY": os.path.join(c.folder, "none.yaml")}, timeout=20)
+    said = REFUSED.search(done.stderr)
+    return said.group(0) if said else None
+
+
+@test(init=False, regions=())
+def what_is_named_is_there(c):
+    """a command, an option or a value that a page names within its text, or in a block that no test runs, and that the program does not take"""
+    found, seen, asked = [], 0, {}
+    for name, text in pages():
+        spans = re.findall(r"`pangea ([a-z][^`]*)`", text) + [line[len("pangea "):] for _, line in indented(text) if line.startswith("pangea ")]
+        for span in spans:
+            seen += 1
+            if span not in asked:
+                asked[span] = refused(c, span)
+            if asked[span]:
+                found.append(f"{name}: `pangea {span}`: {asked[span]}")
+    assert seen > 100 and not found, "\n".join(found) or f"only {seen} commands were found"
+    for wrong in ("stauts", "lag --wach", "lag --admin x", "init --admin", "verify --timeout soon", "status us", "run --agent both"):
+        assert refused(c, wrong), f"`pangea {wrong}` is not refused"
 
 
 @test(init=False, regions=())

@@ -55,6 +55,16 @@ def found_and_shown(c):
         assert len(conflicts(c, "list", "--json", *args)["conflicts"]) == want, args
     shown = conflicts(c, "show", one["id"][:6], "--json")
     assert {r: shown["now"][r]["v"] for r in NAMES} == {r: "eu" for r in NAMES}, shown
+    c.eu.app("UPDATE t SET v = repeat('long ', 40) WHERE id = 1")
+    c.barrier()
+    for args in (["list"], ["show", one["id"]], ["stats"]):
+        _, wide, _ = c.command("conflicts", *args)
+        _, out, err = c.command("conflicts", *args, env={"COLUMNS": "60"})
+        table = [line for line in out.splitlines() if not line.startswith(("To undo it", "  what "))]
+        assert max(map(len, table)) <= 60 < max(map(len, wide.splitlines())), (args, out)
+        assert "public.t" in out and (args[0] == "show" or "left out" in err), (out, err)
+    c.eu.app("UPDATE t SET v = 'eu' WHERE id = 1")
+    c.barrier()
     text = conflicts(c, "show", one["id"])
     assert '* v' in text and '"us"' in text and '"eu"' in text and f"resolve {one['id']} --take" in text, text
     numbers = conflicts(c, "stats", "--json")["numbers"]

@@ -5,6 +5,7 @@ import subprocess
 import yaml
 
 from harness.case import test
+from harness.daemon import die_with_parent
 from harness.servers import ROOT
 from harness.wait import until
 
@@ -50,6 +51,60 @@ def rights_are_enough(c, case):
     superuser.close()
 
 
+LIBS = os.path.join(os.environ.get("PANGEA_CACHE", os.path.join(ROOT, ".cache")), "kafka", "libs", "*")
+JAVA = ["java", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", LIBS]
+
+
+def kafka_of_compose(c, folder):
+    """server.properties as the image makes them of the compose file's environment (KAFKA_NODE_ID: node.id), with places of this machine."""
+    with open(os.path.join(DEPLOY, "compose", "compose.yaml")) as f:
+        environment = yaml.safe_load(f)["services"]["kafka-us"]["environment"]
+    broker, controller = c.servers.free_port(), c.servers.free_port()
+    lines = [f"log.dirs={folder}/data"]
+    for name, value in environment.items():
+        assert name.startswith("KAFKA_"), name
+        value = str(value).replace("//:", "//127.0.0.1:").replace("//kafka-us:", "//127.0.0.1:").replace("@localhost:", "@127.0.0.1:")
+        lines.append(f"{name[len('KAFKA_'):].lower().replace('_', '.')}={value.replace('9092', str(broker)).replace('9093', str(controller))}")
+    os.makedirs(folder)
+    file = os.path.join(folder, "server.properties")
+    with open(file, "w") as f:
+        f.write("\n".join(lines) + "\n")
+    return file, f"127.0.0.1:{broker}"
+
+
+@test(init=False, regions=("us",), limit=120)
+def kafka_of_the_compose_file(c):
+    """a broker with the settings of deploy/compose, made by Kafka itself: it starts, its health can be asked, and a region works with it"""
+    file, brokers = kafka_of_compose(c, os.path.join(c.folder, "kafka"))
+    done = subprocess.run([*JAVA, "kafka.tools.StorageTool", "format", "-t", "5L6g3nShT-eMCtK--X86sw", "-c", file], stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True)
+    assert done.returncode == 0, done.stdout[-2000:]
+    log = os.path.join(c.folder, "kafka.log")
+    with open(log, "w") as out:
+        broker = subprocess.Popen([*JAVA, "kafka.Kafka", file], stdin=subprocess.DEVNULL, stdout=out, stderr=out, preexec_fn=die_with_parent, cwd=c.folder)
+    try:
+        def healthy():
+            assert broker.poll() is None, "it has ended: see kafka.log"
+            return subprocess.run(["kcat", "-b", brokers, "-L", "-m", "2"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
+        until(healthy, "it answers", 60)
+        asked = subprocess.run([*JAVA, "org.apache.kafka.tools.TopicCommand", "--bootstrap-server", brokers, "--list"], stdout=subprocess.PIPE,
+                               stderr=subprocess.STDOUT, text=True)  # as the health check does
+        assert asked.returncode == 0, asked.stdout
+        c.topology["regions"]["us"]["kafka"]["brokers"] = [brokers]
+        c.write_topology()
+        c.tables("CREATE TABLE public.t (id int PRIMARY KEY, v text)")
+        c.init()
+        daemon = c.us.run()
+        daemon.wait_log("capture.started")
+        c.us.app("INSERT INTO t VALUES (1, 'x')")
+        until(lambda: c.us.status("capture").get("transactions", 0) > 0 or (False, c.us.status("capture")), "the commit is in its log", 20)
+        assert daemon.stop() == 0
+        c.command("deinit", "--region", "us", "--yes", "--admin", c.us.postgres.conninfo(c.us.database, "postgres"))
+    finally:
+        broker.kill()
+        broker.wait()
+
+
 def grant_in_kafka(kafka, c):
     """The rights that the Strimzi example gives the user pangea, for this cluster's topics instead of the shop's."""
     with open(os.path.join(DEPLOY, "kubernetes", "examples", "one-cluster", "kafka", "kafka.yaml")) as f:
@@ -59,8 +114,7 @@ def grant_in_kafka(kafka, c):
         args = ["--topic", f"{c.name}.", "--resource-pattern-type", "prefixed"]
         for operation in acl["operations"]:
             args += ["--operation", operation]
-        libs = os.path.join(os.environ.get("PANGEA_CACHE", os.path.join(ROOT, ".cache")), "kafka", "libs", "*")
-        subprocess.run(["java", "-Xmx64m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", libs, "org.apache.kafka.tools.AclCommand",
+        subprocess.run([*JAVA, "org.apache.kafka.tools.AclCommand",
                         "--bootstrap-server", kafka.brokers, "--add", "--allow-principal", "User:pangea", *args],
                        check=True, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
 

@@ -1,6 +1,7 @@
 """doctor: what is wrong is found, what is right is not, and what it says to type mends it."""
 import json
 import os
+import re
 import shlex
 import subprocess
 
@@ -114,6 +115,8 @@ def break_it(c):
     restart(c.ap)
 
 
+FAMILY = "CREATE TABLE public.parent (id int PRIMARY KEY, v text); CREATE TABLE public.child (id int PRIMARY KEY, p int REFERENCES public.parent)"
+
 FAULTS = [
     ("commit_timestamps", "", "ap"), ("compression", "TOPIC", "us"), ("identity", "public.basket", "us"), ("identity", "public.orders", "us"),
     ("rights", "", "eu"),
@@ -179,6 +182,57 @@ def ten_faults(c):
     doctor(c, check=0)
 
 
+@test(tables=FAMILY, own_postgres="clock", run=False, init=False, limit=180)
+def more_faults(c):
+    """what a server has run out of, a clock that is wrong, a login that may not replicate, one Kafka that is taken for two, daemons of two versions,
+    databases that were exchanged: found before and after init, and mended by what is said"""
+    c.tables(FAMILY)
+    c.us.sql("ALTER SYSTEM SET max_replication_slots = 1")
+    c.us.sql("ALTER SYSTEM SET max_wal_senders = 1")
+    restart(c.us)
+    c.us.sql("SELECT pg_create_physical_replication_slot('other')")
+    c.eu.sql("ALTER ROLE pangea NOREPLICATION")
+    c.eu.postgres.set_clock("+3600")
+    c.topology["links"] = [{"log": "us", "at": "eu", "mirror": True}]
+    c.topology["regions"]["eu"]["kafka"]["brokers"] = [c.eu.kafka.brokers.replace("127.0.0.1", "localhost")]
+    c.write_topology()
+    value = doctor(c, check=3)
+    rights = [f for f in value["findings"] if f["check"] == "rights"]
+    assert [f for f in found(value) if f[0] != "rights"] == [
+        ("clocks", "", ""), ("kafka_clusters", "", ""), ("origins_left", "", "us"), ("senders_left", "", "us"), ("slots_left", "", "us")], found(value)
+    assert ("rights", "", "eu") in found(value), found(value)  # the role may not replicate
+    said = {f["check"]: f for f in value["findings"]}
+    assert "more than clock.max_skew" in said["clocks"]["what"] and said["foreign_keys"]["object"] == "public.child", said
+    for check in ("slots_left", "origins_left", "senders_left"):
+        mend(c, said[check])
+    for f in rights:
+        mend(c, f)
+    c.eu.postgres.set_clock("+0")
+    del c.topology["links"]
+    c.write_topology()
+    assert found(doctor(c)) == [], found(doctor(c))
+    c.init()
+    doctor(c, check=0)
+
+    kafka_configs(["--bootstrap-server", c.us.kafka.brokers, "--alter", "--entity-type", "topics", "--entity-name", c.us.topic,
+                   "--add-config", "min.insync.replicas=2"])
+    for r, version in ((c.us, "0.1.0"), (c.eu, "0.0.9")):
+        r.sql("INSERT INTO pangea.status (agent, at, doc) VALUES ('capture', now(), jsonb_build_object('version', %s))", version)
+    value = doctor(c, check=3)
+    assert found(value) == [("daemon_versions", "", ""), ("topic", c.us.topic, "us")], found(value)
+    said = {f["check"]: f for f in value["findings"]}
+    assert "nothing can be published" in said["topic"]["what"] and "0.0.9" in said["daemon_versions"]["what"], said
+    mend(c, said["topic"])
+    c.eu.sql("DELETE FROM pangea.status")
+    doctor(c, check=0)
+
+    conninfo = [c.topology["regions"][n]["postgres"]["conninfo"] for n in ("us", "eu")]
+    for name, other in zip(("eu", "us"), conninfo):
+        c.topology["regions"][name]["postgres"]["conninfo"] = other
+    c.write_topology()
+    assert {r for f in doctor(c, check=3)["findings"] if f["check"] == "prepared" and f["severity"] == "error" for r in f["regions"]} == {"us", "eu"}
+
+
 @test(tables=tables, own_postgres="each", own_kafka="each", limit=120)
 def servers_away(c):
     """a database and a broker that do not answer are findings by name; the rest is looked at all the same"""
@@ -214,3 +268,54 @@ def identity_and_type_against_the_rule(c):
         r.sql("ALTER TABLE public.names ALTER v TYPE int USING 0")
     c.command(*shlex.split(command_of(what["public.stock"]))[1:])
     doctor(c, check=0)
+
+
+FILES = "CREATE TABLE public.files (id int PRIMARY KEY, b bytea)"
+ROWS = "INSERT INTO files SELECT i, %s FROM generate_series(%s, %s) i"
+PLAIN = "repeat(md5(i::text), 60)::bytea"
+RANDOM = "(SELECT string_agg(uuid_send(gen_random_uuid()), '') FROM generate_series(1, 100 + i * 0))"
+
+
+def measured(c):
+    """(severity, per cent) of what doctor has measured in us; None when it has not."""
+    for f in doctor(c, "--region", "us")["findings"]:
+        m = re.match(r"measured: the last \d+ records travel with (\d+) % of their size(.*)", f["what"])
+        if m and f["check"] == "compression":
+            assert f["object"] == c.us.topic and f["todo"], f
+            return f["severity"], int(m.group(1)), m.group(2)
+    return None
+
+
+@test(tables=FILES, run=False, limit=120)
+def compression_in_effect(c):
+    """a daemon that runs with other settings than the topology says, rows that no compressor makes smaller, a log that holds nothing: what is
+    measured is what travels"""
+    def write(first, last, what):
+        for i in range(first, last + 1, 10):  # a record each; the youngest hundred are looked at
+            c.us.app(ROWS % (what, i, i + 9))
+        c.barrier()
+
+    settings = json.loads(json.dumps(c.topology))
+    settings["regions"]["us"]["kafka"]["properties"] = {"compression.type": "none"}
+    c.us.topology_file = os.path.join(c.folder, "other.yaml")
+    c.write_yaml(c.us.topology_file, settings)
+    c.run()
+    c.barrier()
+    assert measured(c) is None, "a few heartbeats say nothing"
+    write(1, 100, PLAIN)
+    severity, takes, more = measured(c)
+    assert severity == "warning" and 90 < takes < 115 and re.search(r"makes \d %", more), (severity, takes, more)
+    assert c.us.daemon.stop() == 0
+    c.us.topology_file = None
+    c.us.run()
+    write(1001, 2200, PLAIN)
+    severity, takes, more = measured(c)
+    assert severity == "note" and takes < 20 and not more, (severity, takes, more)
+    write(3001, 4200, RANDOM)
+    severity, takes, more = measured(c)
+    assert severity == "note" and takes > 95 and "no compressor" in more, (severity, takes, more)
+    kafka_configs(["--bootstrap-server", c.us.kafka.brokers, "--alter", "--entity-type", "topics", "--entity-name", c.us.topic,
+                   "--add-config", "compression.type=uncompressed"])
+    write(5001, 6200, PLAIN)
+    value = doctor(c, "--region", "us", check=3)
+    assert [f[0] for f in found(value)] == ["compression", "compression"], value  # set, and in effect

@@ -1,4 +1,6 @@
 """Commit timestamps tell versions apart; VACUUM FREEZE erases them. A warning before, a named stop and never a wrong row after."""
+import json
+
 from harness.case import test
 from harness.wait import until
 
@@ -67,6 +69,12 @@ def mend(region, origin, text):
     assert region.value("SELECT v FROM t WHERE id = 1") == text
 
 
+def doctor(c):
+    """How bad doctor finds it in us."""
+    _, out, _ = c.command("doctor", "--region", "us", "--json", check=3)
+    return [f["severity"] for f in json.loads(out)["findings"] if f["check"] == "freeze"]
+
+
 @test(tables=T, own_postgres="each", limit=200)
 def a_region_away_for_long(c):
     """status must warn before timestamps go, and name who is waited for; after it a conflict must stop by name, and its mend must converge"""
@@ -93,8 +101,10 @@ def a_region_away_for_long(c):
     assert doc["freeze_min_age"] == 24000 and 0 < doc["left"] < 2000 and doc["horizon_xid"] < doc["unstable_xid"], doc
     said = problem(c, "us: commit timestamps are in danger for ")
     assert "because eu has not shown" in said and "To do: let eu catch up" in said, said
+    assert doctor(c) == ["warning"]
     freeze_all(c.us, lambda: erased(c.us, 1) or (False, timestamps(c.us)))
     doc = state(c.us, "gone")
+    assert doctor(c) == ["error"]
     assert doc["horizon_xid"] > doc["unstable_xid"], doc
     assert "timestamp_gone" in problem(c, "us: commit timestamps are gone for ")
     assert c.us.origin("eu").get("error") is None

@@ -4,11 +4,12 @@ import os
 import re
 import socket
 import subprocess
+import time
 
 from harness.apart import publish
 from harness.case import test
 from harness.servers import ROOT
-from harness.wait import until
+from harness.wait import SLOW, until
 
 T = "CREATE TABLE public.t (id int PRIMARY KEY, v text)"
 PROMTOOL = os.path.join(ROOT, ".cache", "prometheus", "usr", "bin", "promtool")
@@ -90,6 +91,46 @@ def who_may_ask(c):
         for s in held:
             s.close()
     c.us.listening()
+
+
+@test(http=True, tables=T, limit=90)
+def who_says_nothing(c):
+    """connections that say nothing, or half a head: no more than 64 are served, and none for longer than 10 s; replication goes on"""
+    c.us.listening()
+    address = (c.us.http.split(":")[0], int(c.us.http.split(":")[1]))
+
+    def asked(s):
+        """The answer's first line; "" when it ended the connection, None when it said nothing within the time of the socket."""
+        try:
+            s.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            return s.recv(100).split(b"\r\n")[0].decode()
+        except socket.timeout:
+            return None
+        except OSError:
+            return ""
+
+    silent = [socket.create_connection(address, 10) for _ in range(64)]
+    try:
+        for s in silent[::2]:
+            s.sendall(b"GET /healthz HTTP/1.1\r\nHost:")
+        begun = time.monotonic()
+        with socket.create_connection(address, 10) as one_more:
+            one_more.settimeout(2)
+            assert not asked(one_more), "one more than 64 was served"
+        c.us.app("INSERT INTO t VALUES (1, 'a')")
+        c.expect("SELECT id FROM t", [(1,)])
+        for s in silent:
+            s.settimeout(30 * SLOW)
+            while s.recv(1000):  # an answer that says why, then the end
+                pass
+        took = time.monotonic() - begun
+        assert 5 < took < 20 * SLOW, f"they were let go after {took:.1f} s"
+    finally:
+        for s in silent:
+            s.close()
+    c.us.listening()
+    with socket.create_connection(address, 10) as s:
+        assert asked(s).endswith("200 OK")
 
 
 def labels(text):

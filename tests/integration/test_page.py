@@ -5,7 +5,9 @@ import shutil
 import subprocess
 
 from harness.apart import publish
+from harness.book import blocks
 from harness.case import test
+from harness.daemon import die_with_parent
 from harness.servers import ROOT
 from harness.wait import SLOW, until
 
@@ -14,19 +16,75 @@ MODULES = os.path.join(ROOT, ".cache", "page", "node_modules")
 SHOTS = os.path.join(ROOT, "build", "screenshots")
 
 
-def look(region, state, wait, part=None):
-    """What Chromium finds on the page of this region's daemon once `wait` is to be read there."""
-    os.makedirs(SHOTS, exist_ok=True)
-    job = {"url": f"http://{region.http}/ui/", "out": os.path.join(SHOTS, state), "wait": wait, "modules": MODULES, "chromium": shutil.which("chromium"),
-           "part": part,
-           "limit_ms": int(60000 * SLOW)}
-    done = subprocess.run(["node", os.path.join(ROOT, "tests", "page", "look.js"), json.dumps(job)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                          timeout=180 * SLOW, env=dict(os.environ, HOME=region.cluster.folder))
+MERMAID = os.path.join(ROOT, ".cache", "mermaid", "mermaid.min.js")
+ODD = {"routes": [{"tables": ["public.*"]}, {"tables": ['public."<i>#`b`"', 'public."a|b]"'], "from": ["end"], "to": ["eu"], "where": "v > 1"}],
+       "links": [{"log": "end", "at": "eu", "mirror": True}, {"log": "end", "at": "ap", "via": "eu"}]}
+
+
+@test(init=False, regions=("end", "eu", "ap"), followers=("ap",))
+def mermaid_draws_the_topology(c):
+    """`pangea topology --format mermaid` is drawn by Mermaid itself: every region, every way, with what is written on it, whatever the names are; so are
+    the pictures of docs/"""
+    plain = c.command("topology", "--format", "mermaid")[1]
+    c.topology.update(ODD)
+    for name, r in c.topology["regions"].items():
+        r["kafka"]["brokers"] = [f"kafka.{name}.invalid:9092"]
+    c.write_topology()
+    odd = c.command("topology", "--format", "mermaid")[1]
+    book = {}
+    for name in sorted(os.listdir(os.path.join(ROOT, "docs"))):
+        if name.endswith(".md"):
+            with open(os.path.join(ROOT, "docs", name)) as f:
+                book.update({f"{name}:{b.line}": b.text for b in blocks(f.read()) if b.kind == "mermaid"})
+    texts = [plain, odd, "flowchart LR\n    a -->| b", *book.values()]
+    job = {"modules": MODULES, "chromium": shutil.which("chromium"), "mermaid": MERMAID, "texts": texts}
+    done = subprocess.run(["node", os.path.join(ROOT, "tests", "page", "draw.js"), json.dumps(job)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          timeout=60 * SLOW, env=dict(os.environ, HOME=c.folder))
     assert done.returncode == 0, done.stderr.decode()[-3000:]
-    found = json.loads(done.stdout)
-    for what in ("errors", "overflow", "violations", "unreachable"):
-        assert not found[what], f"{state}: {what}: " + "\n".join(found[what])[:4000]
-    return found["text"]
+    plain, odd, wrong, *pictures = json.loads(done.stdout)
+    bad = [f"{where}: {p['failed']}" for where, p in zip(book, pictures) if "failed" in p]
+    assert len(book) > 1 and not bad, "\n".join(bad)
+    assert "Parse error" in wrong["failed"], "what is no Mermaid is not refused"
+    for drawn in (plain, odd):
+        assert "failed" not in drawn, drawn["failed"]
+        assert sorted(drawn["nodes"]) == ["apfollower", "endleader", "euleader"] and drawn["lines"] == 4, drawn
+    assert plain["ways"] == ["*.*"] * 4, plain
+    assert any('public.<i>#`b`, public.a|b]' in w and "(mirrored)" in w for w in odd["ways"]) and any("(read in eu)" in w for w in odd["ways"]), odd
+
+
+class Eyes:
+    """Chromium, for all looks of one test."""
+
+    def __init__(self, c):
+        os.makedirs(SHOTS, exist_ok=True)
+        tools = json.dumps({"modules": MODULES, "chromium": shutil.which("chromium")})
+        self.log = os.path.join(c.folder, "look.log")
+        with open(self.log, "wb") as err:
+            self.node = subprocess.Popen(["node", os.path.join(ROOT, "tests", "page", "look.js"), tools], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                         stderr=err, preexec_fn=die_with_parent, env=dict(os.environ, HOME=c.folder))
+
+    def look(self, region, state, wait, part=None):
+        """What is to be read on the page of this region's daemon once `wait` is."""
+        job = {"url": f"http://{region.http}/ui/", "out": os.path.join(SHOTS, state), "wait": wait, "part": part, "limit_ms": int(60000 * SLOW)}
+        self.node.stdin.write(json.dumps(job).encode() + b"\n")
+        self.node.stdin.flush()
+        line = self.node.stdout.readline()
+        if not line:
+            with open(self.log) as f:
+                raise AssertionError("nobody looks any more: " + f.read()[-3000:])
+        found = json.loads(line)
+        assert "failed" not in found, f"{state}: {found['failed'][:4000]}"
+        for what in ("errors", "overflow", "violations", "unreachable"):
+            assert not found[what], f"{state}: {what}: " + "\n".join(found[what])[:4000]
+        return found["text"]
+
+    def close(self):
+        self.node.stdin.close()
+        try:
+            self.node.wait(20 * SLOW)
+        except subprocess.TimeoutExpired:
+            self.node.kill()
+            self.node.wait()
 
 
 def has(text, *parts):
@@ -38,6 +96,14 @@ def has(text, *parts):
 def states(c):
     """normal, conflicts, lagging, stopped: each is to be seen with what, since when, why and what to do; at 360 px and at 4K, light and dark,
     by keyboard; no console error, nothing serious for axe-core"""
+    eyes = Eyes(c)
+    try:
+        see(c, eyes.look)
+    finally:
+        eyes.close()
+
+
+def see(c, look):
     for r in c:
         r.listening()
         until(lambda: r.get("/readyz?max_lag=5s")[0] == 200, f"{r.name} is ready", 60)

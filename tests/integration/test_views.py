@@ -1,9 +1,13 @@
 """What an operator looks at: lag, topology, status and explain; the shapes of --json, and that everything fits the terminal."""
+import fcntl
 import json
 import os
+import pty
 import re
 import signal
+import struct
 import subprocess
+import termios
 import xml.etree.ElementTree as xml
 
 from harness import shape
@@ -115,11 +119,63 @@ def shapes(c):
 def status_fits(c):
     """status on a narrow terminal: the least important columns go, no line is longer, and what is left out is said on stderr"""
     until(lambda: c.command("status", check=None)[0] == 0, "all runs", 20)
+    until(lambda: not list(shape.differences(shape.required(shape.documented("status")), c.status(), "status")), "every member is there", 20)
+    shape.check("status", c.status(), whole=True)
     _, wide, err = c.command("status")
     assert "SINCE ITS START" in wide and "TRANSACTIONS" in wide and not err, (wide, err)
     _, out, err = c.command("status", env={"COLUMNS": "60"})
     assert max(map(len, out.splitlines())) <= 60, out
     assert "TRANSACTIONS" not in out and "LAG" in out and "left out" in err, (out, err)
+
+
+@test(tables=T + "; CREATE TABLE public.a_table_with_a_name_that_nobody_can_remember (id int PRIMARY KEY)")
+def verify_fits(c):
+    """verify on a narrow terminal: a long name has a line of its own, the rest stays in its columns"""
+    c.us.app("INSERT INTO t VALUES (1, 'x')")
+    c.barrier()
+    _, wide, _ = c.command("verify")
+    _, out, _ = c.command("verify", env={"COLUMNS": "60"})
+    assert max(map(len, out.splitlines())) <= 60 < max(map(len, wide.splitlines())), out
+    assert re.search(r"^public\.a_table_with_a_name_that_nobody_can_remember\n +0  identical in eu, us$", out, re.M), out
+    column = {line.index("identical in") for line in out.splitlines() if "identical in" in line and not line.endswith(")")}
+    assert len(column) == 1 and re.search(r"^public\.t +1  identical", out, re.M), out
+
+
+def on_a_terminal(c, *args, columns=70, env=None):
+    """What the command writes to a terminal of that width."""
+    here, there = pty.openpty()
+    fcntl.ioctl(there, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    environment = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "COLUMNS")}
+    environment.update(PANGEA_TOPOLOGY=c.topology_file, TERM="xterm", **(env or {}))
+    p = subprocess.Popen([c.pangea, *args], stdin=subprocess.DEVNULL, stdout=there, stderr=there, env=environment, preexec_fn=die_with_parent)
+    os.close(there)
+    text = b""
+    try:
+        while part := os.read(here, 65536):
+            text += part
+    except OSError:  # that is how a terminal ends
+        pass
+    os.close(here)
+    p.wait(20)
+    return text.decode().replace("\r\n", "\n")
+
+
+@test(tables=T, limit=90)
+def terminal(c):
+    """colours on a terminal, none with NO_COLOR; its width holds; what takes long draws a bar there, which is gone at the end"""
+    until(lambda: c.command("status", check=None)[0] == 0, "all runs", 20)
+    with_colour, without = on_a_terminal(c, "status"), on_a_terminal(c, "status", env={"NO_COLOR": "1"})
+    assert "\033[" in with_colour, with_colour
+    assert "running" in without and "\033" not in without, without
+    for command in (["status"], ["lag"], ["doctor"]):
+        lines = [line for line in on_a_terminal(c, *command, env={"NO_COLOR": "1"}).splitlines() if not re.match(r"  do |\(\d columns? left out", line)]
+        assert len(lines) > 2 and max(map(len, lines)) <= 70, (command, lines)
+    c.barrier()
+    c.command("pause", "--region", "eu", "--agent", "apply")
+    c.us.app("INSERT INTO t VALUES (1, 'x')")
+    drawn = on_a_terminal(c, "verify", "--timeout", "2")
+    assert re.search(r"\rverify: waiting until every region has applied", drawn), repr(drawn)
+    assert "\r\033[K" in drawn[drawn.rindex("\rverify: "):], repr(drawn)
 
 
 @test(init=False)

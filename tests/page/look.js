@@ -1,37 +1,43 @@
 /* Looks at the page of a daemon in Chromium, as a person would: several widths, light and dark, keyboard; and as axe-core does.
- *     node look.js '{"url", "out": "path/prefix", "wait": "a text that must come", "modules": "..", "chromium": "..", "limit_ms"}'
- * Prints {errors, overflow, violations, unreachable, text}; screenshots are left at <out>-<name>.png: the whole page in each size, what a window
- * shows of it (view), and one part of it when a selector `part` is given. */
+ *     node look.js '{"modules": "..", "chromium": ".."}'
+ * One browser for many looks: each line on stdin is {"url", "out": "path/prefix", "wait": "a text that must come", "limit_ms", "part": selector},
+ * each line on stdout {errors, overflow, violations, unreachable, text} or {failed}.  Screenshots are left at <out>-<name>.png: the whole page in each
+ * size, what a window shows of it (view), and one part of it when a selector `part` is given. */
 "use strict";
+const fs = require("fs");
 const path = require("path");
-const job = JSON.parse(process.argv[2]);
-const { chromium } = require(path.join(job.modules, "playwright-core"));
-const axe = path.join(job.modules, "axe-core", "axe.min.js");
+const readline = require("readline");
+const tools = JSON.parse(process.argv[2]);
+const { chromium } = require(path.join(tools.modules, "playwright-core"));
+const AXE = fs.readFileSync(path.join(tools.modules, "axe-core", "axe.min.js"), "utf8");
 
-const SIZES = [
-  { name: "wide", width: 1280, height: 900, colorScheme: "light" },
-  { name: "dark", width: 1280, height: 900, colorScheme: "dark" },
-  { name: "phone", width: 360, height: 740, colorScheme: "light" },
-  { name: "4k", width: 3840, height: 2160, colorScheme: "dark" },
-];
-const found = { errors: [], overflow: [], violations: [], unreachable: [], text: "" };
+const SIZES = {
+  wide: { width: 1280, height: 900, colorScheme: "light" },
+  phone: { width: 360, height: 740, colorScheme: "light" },
+  "4k": { width: 3840, height: 2160, colorScheme: "dark" },
+  dark: { width: 1280, height: 900, colorScheme: "dark" },
+};
 
-async function open(browser, size, extra) {
-  const context = await browser.newContext({ viewport: { width: size.width, height: size.height }, colorScheme: size.colorScheme, ...extra });
+async function open(browser, job, found, name) {
+  const size = SIZES[name];
+  const context = await browser.newContext({ viewport: { width: size.width, height: size.height }, colorScheme: size.colorScheme });
   const page = await context.newPage();
-  page.on("console", (m) => { if (m.type() === "error" || m.type() === "warning") found.errors.push(`${size.name}: ${m.text()} (${m.location().url})`); });
-  page.on("pageerror", (e) => found.errors.push(`${size.name}: ${e.stack || e}`));
+  page.on("console", (m) => { if (m.type() === "error" || m.type() === "warning") found.errors.push(`${name}: ${m.text()} (${m.location().url})`); });
+  page.on("pageerror", (e) => found.errors.push(`${name}: ${e.stack || e}`));
   await page.goto(job.url, { waitUntil: "load" });
-  const end = Date.now() + job.limit_ms; // not waitForFunction: the page's policy forbids what it evaluates
-  while (!(await page.evaluate((want) => document.body.innerText.includes(want), job.wait))) {
-    if (Date.now() > end) throw new Error(`"${job.wait}" did not come; the page says: ${(await page.evaluate(() => document.body.innerText)).slice(0, 3000)}`);
+  await until(page, job, (want) => document.body.innerText.includes(want), job.wait);
+  return page;
+}
+async function until(page, job, met, arg) { // not waitForFunction: the page's policy forbids what it evaluates
+  const end = Date.now() + job.limit_ms;
+  while (!(await page.evaluate(met, arg))) {
+    if (Date.now() > end) throw new Error(`${JSON.stringify(arg)} did not come; the page says: ${(await page.evaluate(() => document.body.innerText)).slice(0, 3000)}`);
     await page.waitForTimeout(50);
   }
-  return { context, page };
 }
 
 /* Every link, button and choice can be reached with the tabulator key, and shows that it is. */
-async function keyboard(page) {
+async function keyboard(page, found) {
   const want = await page.evaluate(() => [...document.querySelectorAll("header a, header select, main button, main select, main summary")].filter((e) => e.checkVisibility()).length);
   const reached = new Set();
   await page.evaluate(() => document.activeElement.blur());
@@ -50,39 +56,63 @@ async function keyboard(page) {
   if (reached.size < want) found.unreachable.push(`${reached.size} of ${want} elements were reached by keyboard`);
 }
 
-async function look(browser, size) {
-  const { context, page } = await open(browser, size);
+/* The same page as another window and in other colours: what a person does who turns a phone, or at dusk. */
+async function turn(page, job, name) {
+  const size = SIZES[name];
+  await page.setViewportSize({ width: size.width, height: size.height });
+  await page.emulateMedia({ colorScheme: size.colorScheme });
+  await until(page, job, (s) => window.innerWidth === s.width && document.documentElement.dataset.theme === s.colorScheme, size);
+  await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))); // the map is drawn for this width
+}
+async function shoot(page, job, found, name) {
   const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-  if (wide > 0) found.overflow.push(`${size.name}: ${wide} px too wide`);
-  await page.screenshot({ path: `${job.out}-${size.name}.png`, fullPage: true });
-  if (size.name === "wide") {
-    await page.screenshot({ path: `${job.out}-view.png` });
-    if (job.part) await page.locator(job.part).screenshot({ path: `${job.out}-part.png` });
-    found.text = await page.evaluate(() => document.body.innerText);
-    await keyboard(page);
-  }
-  await context.close();
+  if (wide > 0) found.overflow.push(`${name}: ${wide} px too wide`);
+  await page.screenshot({ path: `${job.out}-${name}.png`, fullPage: true });
+}
+/* axe-core is brought in by the debugger, past the page's policy, which stays as it is. */
+async function judge(page, found, name, rules) {
+  const debug = await page.context().newCDPSession(page);
+  await debug.send("Runtime.evaluate", { expression: "window.axe === undefined && (() => {" + AXE + "})(); 0" });
+  await debug.detach();
+  const options = { resultTypes: ["violations"], ...(rules ? { runOnly: { type: "rule", values: rules } } : {}) };
+  const result = await page.evaluate((o) => window.axe.run(document, o), options);
+  if (result.incomplete.length + result.passes.length + result.violations.length === 0) found.violations.push(`${name}: axe-core has looked at nothing`);
+  for (const v of result.violations)
+    if (v.impact === "serious" || v.impact === "critical") found.violations.push(`${name}: ${v.id}: ${v.help}: ${v.nodes.slice(0, 3).map((n) => n.html.slice(0, 160) + " " + (n.failureSummary || "")).join(" | ")}`);
 }
 
-async function judge(browser, size) {
-  const { context, page } = await open(browser, size, { bypassCSP: true }); // axe is no part of the page
-  await page.addScriptTag({ path: axe });
-  const result = await page.evaluate(() => window.axe.run(document));
-  for (const v of result.violations)
-    if (v.impact === "serious" || v.impact === "critical") found.violations.push(`${size.name}: ${v.id}: ${v.help}: ${v.nodes.slice(0, 3).map((n) => n.html.slice(0, 160) + " " + (n.failureSummary || "")).join(" | ")}`);
-  await context.close();
+/* Two loads, each turned once. */
+async function look(browser, job) {
+  const found = { errors: [], overflow: [], violations: [], unreachable: [], text: "" };
+  let page = await open(browser, job, found, "wide");
+  await shoot(page, job, found, "wide");
+  await page.screenshot({ path: `${job.out}-view.png` });
+  if (job.part) await page.locator(job.part).screenshot({ path: `${job.out}-part.png` });
+  found.text = await page.evaluate(() => document.body.innerText);
+  await keyboard(page, found);
+  await judge(page, found, "wide");
+  await turn(page, job, "phone");
+  await shoot(page, job, found, "phone");
+  await judge(page, found, "phone");
+  await page.context().close();
+  page = await open(browser, job, found, "4k");
+  await shoot(page, job, found, "4k");
+  await turn(page, job, "dark");
+  await shoot(page, job, found, "dark");
+  await judge(page, found, "dark", ["color-contrast", "link-in-text-block"]); // the rules that see colours
+  await page.context().close();
+  return found;
 }
 
 (async () => {
   const browser = await chromium.launch({
-    executablePath: job.chromium,
+    executablePath: tools.chromium,
     args: ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"],
   });
-  try {
-    for (const size of SIZES) await look(browser, size);
-    for (const size of SIZES.slice(0, 3)) await judge(browser, size);
-  } finally {
-    await browser.close();
+  for await (const line of readline.createInterface({ input: process.stdin })) {
+    let answer;
+    try { answer = await look(browser, JSON.parse(line)); } catch (e) { answer = { failed: String(e.stack || e) }; }
+    process.stdout.write(JSON.stringify(answer) + "\n");
   }
-  console.log(JSON.stringify(found));
+  await browser.close();
 })().catch((e) => { console.error(e); process.exit(1); });

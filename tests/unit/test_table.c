@@ -17,33 +17,45 @@ static const struct {
         const char *why;
         int width;
         bool full_last;
-        size_t left_out;
+        size_t cut, left_out; /* cut: of NAME and WHY */
         const char *text;
 } cases[] = {
-        {"no limit", 0, false, 0,
+        {"no limit", 0, false, 0, 0,
          "NAME    BYTES  STATE    WHY\n"
          "us        123  running\n"
          "z\xc3\xbcrich      7  waiting  for a long time\n"},
-        {"just fits", 39, false, 0,
+        {"just fits", 39, false, 0, 0,
          "NAME    BYTES  STATE    WHY\n"
          "us        123  running\n"
          "z\xc3\xbcrich      7  waiting  for a long time\n"},
-        {"the least important goes first", 38, false, 1,
+        {"the least important goes first", 38, false, 0, 1,
          "NAME    STATE    WHY\n"
          "us      running\n"
          "z\xc3\xbcrich  waiting  for a long time\n"},
-        {"then the next", 28, false, 2,
+        {"then the next", 28, false, 0, 2,
          "NAME    WHY\n"
          "us\n"
          "z\xc3\xbcrich  for a long time\n"},
-        {"then the last is cut", 17, false, 2,
+        {"then the last is cut", 17, false, 0, 2,
          "NAME    WHY\n"
          "us\n"
          "z\xc3\xbcrich  for a l..\n"},
-        {"what is to be copied is never cut", 17, true, 2,
+        {"what is to be copied is never cut", 17, true, 0, 2,
          "NAME    WHY\n"
          "us\n"
          "z\xc3\xbcrich  for a long time\n"},
+        {"what may be cut is cut first", 33, false, 4, 0,
+         "NAME    BYTES  STATE    WHY\n"
+         "us        123  running\n"
+         "z\xc3\xbcrich      7  waiting  for a l..\n"},
+        {"the widest of it, evenly", 28, false, 4, 0,
+         "NAME   BYTES  STATE    WHY\n"
+         "us       123  running\n"
+         "z\xc3\xbcr..      7  waiting  for..\n"},
+        {"and when that is not enough a column goes", 24, false, 4, 1,
+         "NAME    STATE    WHY\n"
+         "us      running\n"
+         "z\xc3\xbcrich  waiting  for a..\n"},
 };
 
 static void fits_the_terminal(void **state)
@@ -55,6 +67,8 @@ static void fits_the_terminal(void **state)
                 size_t size = 0;
                 text_table_init(&t, columns, 4);
                 t.full_last = cases[i].full_last;
+                text_table_cut(&t, 0, cases[i].cut);
+                text_table_cut(&t, 3, cases[i].cut);
                 text_table_row(&t);
                 text_table_cell(&t, 0, STYLE_NONE, "us");
                 text_table_cell(&t, 1, STYLE_NONE, "%d", 123);
