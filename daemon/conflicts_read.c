@@ -184,8 +184,8 @@ json_t *conflicts_history(const struct topology *t, struct conflict_region *regi
 /* The key as people read it stands in the history: every set has losers there. */
 static const char SIBLINGS_SQL[] =
         "SELECT s.rel AS \"table\", s.rule, to_char(min(s.at) AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') AS since,"
-        " (SELECT c.key FROM pangea.conflict c WHERE c.rel = s.rel AND (c.region, c.hlc) IN (SELECT x.region, x.hlc FROM pangea.sibling x"
-        " WHERE x.rel = s.rel AND x.key = s.key) LIMIT 1) AS key,"
+        " (SELECT c.key FROM pangea.sibling x JOIN pangea.conflict c ON c.rel = x.rel AND c.region = x.region AND c.hlc = x.hlc"
+        " AND x.image @> c.key WHERE x.rel = s.rel AND x.key = s.key LIMIT 1) AS key,"
         " json_agg(json_build_object('region', s.region, 'hlc', s.hlc, 'image', s.image) ORDER BY s.hlc, s.region COLLATE \"C\") AS versions"
         " FROM pangea.sibling s WHERE ($1::text IS NULL OR s.rel LIKE $1) AND ($2::text IS NULL OR s.rule = $2)"
         " GROUP BY s.rel, s.key, s.rule HAVING count(*) > 1 ORDER BY min(s.at) LIMIT $3::int8";
