@@ -144,7 +144,7 @@ def see(c, look):
     c.us.app("UPDATE stock SET qty = qty + 1 WHERE id < 50")
     try:
         until(lambda: (c.eu.origin("us").get("lag_seconds") or 0) > 6 and c.eu.origin("us")["state"] == "waiting" or (False, c.eu.origin("us")), "eu lags behind us", 60)
-        text = look(c.us, "lagging", "‖ waiting")
+        text = look(c.us, "lagging", "us → eu\t‖ waiting")  # the legend has the words alone
         has(text, "us → eu", "attention", "lock")
     finally:
         holder.rollback()
@@ -157,5 +157,5 @@ def see(c, look):
     c.eu.run()
     c.eu.listening()
     until(lambda: c.eu.status("capture").get("error") == "slot_missing" or (False, c.eu.status("capture")), "capture of eu has stopped by name", 30)
-    text = look(c.us, "stopped", "✕ stopped")
-    has(text, "slot_missing", "What needs attention", "to mend it", "eu: capture: stopped", "nothing leaves eu")
+    text = look(c.us, "stopped", "slot_missing")
+    has(text, "✕ stopped", "slot_missing", "What needs attention", "to mend it", "eu: capture: stopped", "nothing leaves eu")
