@@ -28,14 +28,16 @@ static enum standing_answer judge(const struct pass *p, const struct set_key *k,
         const struct applier *a = p->a;
         const struct standing *st = k->standing;
         struct vector seen = pass_seen_by(p->w, k->net);
-        bool own = p->w->dot.region.i == a->me.i; /* its own row is not one that it has seen: no H */
+        fullxid_t h = {0}; /* of an own change: its own row is not one that it has seen */
+        if (p->w->dot.region.i != a->me.i)
+                h = ownlog_h(a->own, seen.at[a->me.i]);
         struct standing_facts f = {
                 .xmin = st->xmin, .ts_us = st->ts_us, .from = pass_origin_region(a, st->origin), .mine = st->mine, .old = st->old};
         struct standing_view v = {.me = a->me,
                                   .follower = a->follower,
                                   .incoming = p->w->dot,
                                   .seen = &seen,
-                                  .h = own ? (fullxid_t){0} : ownlog_h(a->own, seen.at[a->me.i]),
+                                  .h = h,
                                   .newest_xid = a->newest_xid};
         return standing_judge(&f, &v, dot);
 }

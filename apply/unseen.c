@@ -77,7 +77,10 @@ hlc_t unseen_read(const struct unseen *u)
 
 hlc_t unseen_visible(const struct unseen *u)
 {
-        return u->n ? (hlc_t){u->list[0].hlc.v - 1} : u->read;
+        hlc_t h = u->read;
+        if (u->n)
+                h.v = u->list[0].hlc.v - 1;
+        return h;
 }
 
 size_t unseen_count(const struct unseen *u)
