@@ -106,7 +106,7 @@ static enum status load(const char *path, const struct pangea_plugin **out, stru
         if (s == ST_OK && !so)
                 s = err_set(e, ST_CONFIG, "%s: %s", path, dlerror());
         close(fd);
-        if (s != ST_OK)
+        if (s != ST_OK || !so)
                 return s;
         *out = dlsym(so, "pangea_plugin");
         s = check_interface(path, *out, e);
@@ -127,7 +127,7 @@ enum status plugin_load(struct plugins *p, const char *path, const struct pangea
                 s = err_set(e, ST_CONFIG, "more than %d plug-ins", PLUGINS_MAX);
         if (s == ST_OK)
                 s = load(path, out, e);
-        if (s != ST_OK)
+        if (s != ST_OK || !*out)
                 return s;
         p->at[p->n++] = (struct loaded){mem_strdup(path), *out};
         log_event(LOG_INFO, "apply.plugin", "path=%s\tname=%s", path, (*out)->name);

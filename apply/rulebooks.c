@@ -88,7 +88,7 @@ enum status rulebooks_load(struct rulebooks *b, struct pg *side, struct err *e)
                 if (id.i == REGION_NONE.i)
                         continue;
                 s = read_book(b, id, (uint64_t)pgres_i64(r, i, 1), (uint32_t)pgres_i64(r, i, 2), pgres_text(r, i, 3), &a, e);
-                if (s == ST_OK)
+                if (s == ST_OK && a)
                         put(b, a);
         }
         pgres_free(r);
@@ -118,7 +118,7 @@ enum status rulebooks_marker(struct rulebooks *b, struct pg *side, region_id fro
                               regset_name(b->regs, from), text);
         else
                 s = read_book(b, from, (uint64_t)after, (uint32_t)generation, doc, &a, e);
-        if (s == ST_OK && !known(b, a)) {
+        if (s == ST_OK && a && !known(b, a)) {
                 s = rules_said_note(side, regset_name(b->regs, from), a->after.v, a->generation, doc, e);
                 if (s == ST_OK)
                         put(b, a);

@@ -33,12 +33,8 @@ static enum standing_answer judge(const struct pass *p, const struct set_key *k,
                 h = ownlog_h(a->own, seen.at[a->me.i]);
         struct standing_facts f = {
                 .xmin = st->xmin, .ts_us = st->ts_us, .from = pass_origin_region(a, st->origin), .mine = st->mine, .old = st->old};
-        struct standing_view v = {.me = a->me,
-                                  .follower = a->follower,
-                                  .incoming = p->w->dot,
-                                  .seen = &seen,
-                                  .h = h,
-                                  .newest_xid = a->newest_xid};
+        struct standing_view v = {
+                .me = a->me, .follower = a->follower, .incoming = p->w->dot, .seen = &seen, .h = h, .newest_xid = a->newest_xid};
         return standing_judge(&f, &v, dot);
 }
 
@@ -352,13 +348,17 @@ enum status pass_sets(struct pass *p, struct err *e)
         struct set_table **tables = ARENA_ARRAY(p->arena, struct set_table *, p->seg->ntables);
         for (uint32_t i = 0; i < p->seg->ntables && s == ST_OK; i++) {
                 const struct fold_table *t = &p->seg->tables[i];
-                struct set_table *set = NULL;
-                for (uint32_t k = 0; t->map.target->set && k < t->n && s == ST_OK; k++) {
+                uint32_t k = 0;
+                while (k < t->n && t->nets[k]->settled)
+                        k++;
+                if (!t->map.target->set || k == t->n)
+                        continue;
+                struct set_table *set = set_table_new(p, t, t->n - k);
+                tables[n++] = set;
+                for (; k < t->n && s == ST_OK; k++) {
                         if (t->nets[k]->settled)
                                 continue;
                         s = check_whole(p, t, t->nets[k], e);
-                        if (!set)
-                                set = tables[n++] = set_table_new(p, t, t->n);
                         set_key_add(set, t->nets[k]);
                 }
         }

@@ -130,9 +130,9 @@ static enum status ask_siblings(struct pass *p, struct set_table *t, struct err 
         struct stmt *st = target_stmt(t->table->map.target, "siblings", 8);
         enum status s = ST_OK;
         buf_init(&sql, 0);
-        if (q->n && !st)
+        if (q->n && !st) {
                 s = err_set(e, ST_RETRY, "table %s: too many prepared statements; beginning anew", t->name);
-        if (q->n && s == ST_OK) {
+        } else if (q->n) {
                 if (!st->name[0])
                         siblings_sql(t, &sql);
                 struct pg_param params[2] = {param_text(t->name), array_end(&keys, q->n, 1001)};
