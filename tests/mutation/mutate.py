@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""Deliberate mistakes, one at a time, in a copy of the tree: the unit tests of the conflict core and a short simulation must notice each.
+"""Deliberate mistakes, one at a time, in a copy of the tree: the unit tests of the conflict core, the simulation's kept seeds or a short run of it
+must notice each.
 A line for each mistake with the test that killed it; a mistake that survives is a failure, and one whose place is no longer found as well.
 
     tests/mutation/mutate.py [PATTERN ..] [--runs 40000] [--list]"""
@@ -57,8 +58,9 @@ def killer(tree, runs, rule=None):
         failed = run(tree, f"build/test/unit/{unit}")
         if failed:
             return f"unit/{unit}: {failed}"
-    for how in (("--runs", str(runs)), ("--exhaustive", str(5 * runs))):
-        failed = run(tree, "build/test/simulation", *how, "--stop", *(("--rule", rule) if rule else ()))
+    one = ("--stop", "--rule", rule) if rule else ("--stop",)
+    for how in (("--seeds", "tests/simulation/seeds.txt"), ("--runs", str(runs), *one), ("--exhaustive", str(5 * runs), *one)):
+        failed = run(tree, "build/test/simulation", *how)
         if failed:
             return f"simulation {how[0]}: {failed}"
     return None
