@@ -25,6 +25,7 @@ struct kafka_producer {
 
 /* A topic that was made a moment ago is not known to every broker yet. */
 #define TOPIC_SPREADS_MS 2000
+#define LAST_ASK_MS 300
 
 static void die(struct kafka_producer *p, const char *why)
 {
@@ -88,8 +89,8 @@ enum status kafka_producer_warm(struct kafka_producer *p, int timeout_ms, struct
                         return ST_OK;
                 enum status st = client_fail(&p->client, e, t.code, "log %s", p->topic);
                 bool may_come = st == ST_RETRY || (t.code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART && client_left_ms(spread) > 0);
-                if (!may_come || client_left_ms(deadline) == 0)
-                        return st;
+                if (!may_come || client_left_ms(deadline) < LAST_ASK_MS)
+                        return st; /* a question that has no time for its answer would say "timed out" instead of what is wrong */
                 rd_kafka_poll(p->client.rk, 50);
         }
 }
