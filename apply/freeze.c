@@ -52,12 +52,6 @@ enum freeze_state freeze_judge(const struct freeze_facts *f)
         return freeze_exposed(f) > f->min_age / 2 + BEHIND_UNDER_LOAD ? FREEZE_NEAR : FREEZE_SAFE;
 }
 
-uint64_t freeze_full_xid(uint64_t near, uint32_t xid)
-{
-        int32_t away = (int32_t)(xid - (uint32_t)near);
-        return away < 0 && (uint64_t) - (int64_t)away > near ? 0 : near + (uint64_t)(int64_t)away;
-}
-
 static enum status read_facts(struct applier *a, struct freeze_facts *f, struct err *e)
 {
         struct pgres *r = NULL;
@@ -68,14 +62,14 @@ static enum status read_facts(struct applier *a, struct freeze_facts *f, struct 
         f->reach = strtoull(pgres_text(r, 0, 0), NULL, 10);
         if (next - slots < f->reach)
                 f->reach = next - slots;
-        f->horizon = freeze_full_xid(next, (uint32_t)pgres_i64(r, 0, 3));
+        f->horizon = fullxid_near((fullxid_t){next}, (uint32_t)pgres_i64(r, 0, 3)).v;
         f->min_age = (uint64_t)pgres_i64(r, 0, 4);
         bool may = pgres_text(r, 0, 5)[0] == 't';
         pgres_free(r);
         r = NULL;
         if (may)
                 s = pg_exec(a->side, control_sql, &r, e);
-        uint64_t erased = may && s == ST_OK ? freeze_full_xid(next, (uint32_t)pgres_i64(r, 0, 0)) : 0;
+        uint64_t erased = may && s == ST_OK ? fullxid_near((fullxid_t){next}, (uint32_t)pgres_i64(r, 0, 0)).v : 0;
         if (erased > f->horizon)
                 f->horizon = erased;
         pgres_free(r);

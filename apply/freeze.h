@@ -36,9 +36,6 @@ uint64_t freeze_exposed(const struct freeze_facts *f);
 uint64_t freeze_left(const struct freeze_facts *f);
 enum freeze_state freeze_judge(const struct freeze_facts *f);
 
-/* An xid of 32 bits as the full one that is nearest to a full one. */
-uint64_t freeze_full_xid(uint64_t near, uint32_t xid);
-
 /* What is known, and since when. */
 struct freeze {
         struct freeze_facts facts;

@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "apply/freeze.h"
 #include "base/mem.h"
 
 #define ASK_AT_ONCE 8192
@@ -54,7 +53,7 @@ void unseen_note(struct unseen *u, const struct log_item *i, fullxid_t near)
         if ((i->kind != ITEM_GROUP && i->kind != ITEM_BIG) || i->replay)
                 return;
         for (uint32_t t = 0; i->txs && t < i->ntxs; t++)
-                add(u, i->hlc, (fullxid_t){freeze_full_xid(near.v, i->txs[t].xid)});
+                add(u, i->hlc, fullxid_near(near, i->txs[t].xid));
         u->read = hlc_max(u->read, i->hlc);
 }
 

@@ -46,6 +46,13 @@ static inline hlc_t hlc_max(hlc_t a, hlc_t b)
 {
         return a.v < b.v ? b : a;
 }
+/* The full id that is nearest to `near` among those with these low 32 bits; 0: it would lie before the first. */
+static inline fullxid_t fullxid_near(fullxid_t near, uint32_t xid)
+{
+        int32_t ahead = (int32_t)(xid - (uint32_t)near.v);
+        uint64_t full = near.v + (uint64_t)(int64_t)ahead;
+        return (fullxid_t){ahead < 0 && full > near.v ? 0 : full};
+}
 static inline int64_t hlc_to_pg(hlc_t h)
 {
         return (int64_t)h.v - PG_EPOCH_US;

@@ -20,15 +20,6 @@ region_id origin_region(const char *name, const char *prefix, struct regset *reg
         return regset_add(regs, name + n, strlen(name + n));
 }
 
-fullxid_t fullxid_near(fullxid_t near, uint32_t xid)
-{
-        int32_t ahead = (int32_t)(xid - (uint32_t)near.v);
-        uint64_t full = near.v + (uint64_t)(int64_t)ahead;
-        if (ahead < 0 && full > near.v) /* before the first epoch: cannot be */
-                full = xid;
-        return (fullxid_t){full};
-}
-
 void txread_init(struct txread *t, struct groups *g, struct progress *p, struct relcache *tables, struct regset *regs)
 {
         memset(t, 0, sizeof *t);

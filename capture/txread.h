@@ -61,7 +61,5 @@ MUSTCHECK enum status txread_close(struct txread *t, struct err *e);
 
 /* The region in an origin's name `pangea_<cluster>_<me>_<region>`; REGION_NONE when it is somebody else's. */
 region_id origin_region(const char *name, const char *prefix, struct regset *regs);
-/* The full id that is nearest to `near` among those with these low 32 bits. */
-fullxid_t fullxid_near(fullxid_t near, uint32_t xid);
 
 #endif

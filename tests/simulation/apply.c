@@ -194,8 +194,8 @@ struct incoming_net net_in(struct world *w, const struct rec *rec, region_id ori
                 break;
         }
         in.img = n->del ? NULL : cells(w, n->row);
-        for (uint32_t i = rec->g.nchanges; !n->del && in_parts(w, rec) && i > 0;
-             i--) { /* a later part makes the same version of it */
+        bool goes_on = !n->del && in_parts(w, rec); /* a later part may make the same version of it */
+        for (uint32_t i = rec->g.nchanges; goes_on && i > 0; i--) {
                 const struct change *c = &rec->g.changes[i - 1];
                 if (c->rel != &w->set.rules->rels[table] || !same_key(c->row ? c->row : c->old, n->row))
                         continue;

@@ -491,9 +491,22 @@ static void repeats_are_counted(void **state)
         assert_int_equal(log_count(LOG_WARN) - warned, 6); /* all of them count */
 }
 
+static void full_xids(void **state)
+{
+        (void)state;
+        const uint64_t epoch = UINT64_C(1) << 32;
+        assert_int_equal(fullxid_near((fullxid_t){1000}, 900).v, 900);
+        assert_int_equal(fullxid_near((fullxid_t){1000}, 1100).v, 1100);
+        assert_int_equal(fullxid_near((fullxid_t){3 * epoch + 10}, 5).v, 3 * epoch + 5);
+        assert_int_equal(fullxid_near((fullxid_t){3 * epoch + 10}, UINT32_MAX).v, 3 * epoch - 1); /* before the wrap */
+        assert_int_equal(fullxid_near((fullxid_t){3 * epoch - 1}, 3).v, 3 * epoch + 3);           /* behind it */
+        assert_int_equal(fullxid_near((fullxid_t){10}, 0xFFFFFFF0u).v, 0); /* before the first xid there was none */
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
+                cmocka_unit_test(full_xids),
                 cmocka_unit_test(buf_writes_big_endian),
                 cmocka_unit_test(buf_maximum_is_sticky),
                 cmocka_unit_test(buf_grows_and_keeps),

@@ -68,21 +68,13 @@ static void origins(void **state)
         assert_int_equal(origin_region("pangea_shop_us_", prefix, &regs).i, REGION_NONE.i);
 }
 
-static void full_xids(void **state)
-{
-        (void)state;
-        const uint64_t epoch = UINT64_C(1) << 32;
-        assert_int_equal(fullxid_near((fullxid_t){1000}, 900).v, 900);
-        assert_int_equal(fullxid_near((fullxid_t){1000}, 1100).v, 1100);
-        assert_int_equal(fullxid_near((fullxid_t){3 * epoch + 10}, 5).v, 3 * epoch + 5);
-        assert_int_equal(fullxid_near((fullxid_t){3 * epoch + 10}, UINT32_MAX).v, 3 * epoch - 1); /* before the wrap */
-        assert_int_equal(fullxid_near((fullxid_t){3 * epoch - 1}, 3).v, 3 * epoch + 3);           /* behind it */
-}
-
 int main(void)
 {
-        const struct CMUnitTest tests[] = {cmocka_unit_test(a_pair_waits_until_its_lsn_is_decoded),
-                                           cmocka_unit_test(more_pairs_than_room_lose_the_newest), cmocka_unit_test(due),
-                                           cmocka_unit_test(origins), cmocka_unit_test(full_xids)};
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(a_pair_waits_until_its_lsn_is_decoded),
+                cmocka_unit_test(more_pairs_than_room_lose_the_newest),
+                cmocka_unit_test(due),
+                cmocka_unit_test(origins),
+        };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
