@@ -113,19 +113,37 @@ enum status pass_find_killed(struct pass *p, struct tomb_hit **hits, size_t *n, 
         return s;
 }
 
+/* The key of what was deleted may be in use again: the row that stands there now. */
+static enum status look_at_rows(struct pass *p, const struct tomb_hit *hits, size_t n, struct err *e)
+{
+        enum status s = ST_OK;
+        for (size_t i = 0; i < n; i++)
+                pass_place(p, hits[i].table, hits[i].net, SQL_LOCK);
+        for (struct run *r = p->runs; s == ST_OK && r; r = r->next)
+                s = pass_send_run(p, r, &p->w->guard, pass_on_locked, e);
+        if (s == ST_OK && n)
+                s = session_sync(p->a->db, p, e);
+        pass_clear_runs(p);
+        return s;
+}
+
 /* Every incoming version is held against the tombstones before any statement writes it. */
 enum status pass_hold_against_tombs(struct pass *p, struct err *e)
 {
         struct tomb_hit *hits;
         size_t n;
         enum status s = pass_find_killed(p, &hits, &n, e);
+        if (s == ST_OK)
+                s = look_at_rows(p, hits, n, e);
         for (size_t i = 0; s == ST_OK && i < n; i++) {
+                const struct standing *st = hits[i].net->standing;
                 hits[i].net->settled = hits[i].net->lost = true;
                 pass_lose(p, (struct loser){.table = hits[i].table,
                                             .net = hits[i].net,
                                             .dot = p->w->dot,
                                             .winner_known = true,
                                             .winner = hits[i].killer,
+                                            .stands = st ? st->image : NULL,
                                             .kind = CONFLICT_UPDATE_DELETED});
         }
         return s;

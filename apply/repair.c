@@ -85,6 +85,14 @@ static enum status lock_nets(struct pass *p, const struct fold_table *t, struct 
         return s == ST_OK ? session_sync(p->a->db, p, e) : s;
 }
 
+/* The row's writer had surely not seen this own version. Where that is not known (its log at a restart, not read yet; a later transaction of it
+ * has), nothing is lost by silence: a version that wins without having seen ours meets it in its own region, and there it is recorded. */
+static bool surely_unseen(const struct applier *a, struct dot row, struct dot own)
+{
+        const struct vector *v = &a->seen[row.region.i];
+        return v->at[row.region.i].v >= row.hlc.v && !vector_covers(v, own);
+}
+
 /* A local delete against the row that stands. */
 static void judge_delete(struct pass *p, const struct fold_table *t, struct net *n)
 {
@@ -100,7 +108,10 @@ static void judge_delete(struct pass *p, const struct fold_table *t, struct net 
         case VERDICT_KEEP_MINE:
                 l.dot = p->w->dot;
                 l.winner = dot;
+                l.stands = st->image;
                 n->lost = true;
+                if (!surely_unseen(p->a, dot, p->w->dot))
+                        return;
                 break;
         case VERDICT_TAKE_THEIRS:
                 l.dot = dot;

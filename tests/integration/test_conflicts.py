@@ -27,6 +27,12 @@ def losers(region):
     return region.sql("SELECT DISTINCT kind, region, image->>'v' FROM pangea.conflict WHERE rel = 'public.t' ORDER BY 1, 2, 3")
 
 
+def what_stands(region):
+    """what the history says that stands instead of each loser, and what does"""
+    return region.sql("SELECT DISTINCT kind, region, key->>'id', stands->>'v', (SELECT v FROM t WHERE id = (key->>'id')::int)"
+                      " FROM pangea.conflict WHERE rel = 'public.t' ORDER BY 1, 2, 3, 4")
+
+
 # name, rows before, steps in time order, rows after, (kind, region of the loser, its v) recorded in every region that discarded it
 STORIES = [
     ("insert, insert", [], [("us", "INSERT INTO t VALUES (1, 'us')"), ("eu", "INSERT INTO t VALUES (1, 'eu')")], [(1, "eu")],
@@ -71,6 +77,8 @@ def two_regions(c, case):
     if loser:
         found = {r.name: losers(r) for r in c}
         assert any(loser in [tuple(x) for x in rows] for rows in found.values()), f"{loser} is in no region's pangea.conflict: {found}"
+    for r in c:
+        assert all(said == is_there for *_, said, is_there in what_stands(r)), (r.name, what_stands(r))
     # both have seen both now: the next write is later than all, wherever it is made
     c.eu.app("INSERT INTO t VALUES (1, 'last') ON CONFLICT (id) DO UPDATE SET v = 'last'")
     c.barrier()
@@ -107,6 +115,27 @@ def late_update_does_not_resurrect(c):
     c.us.app("INSERT INTO t VALUES (1, 'reused')")
     c.barrier()
     c.expect(ASK, [(1, "reused"), (2, "b")])
+
+
+@test(tables=T, regions=("us", "eu", "ap"))
+def late_update_of_a_key_that_is_used_again(c):
+    """the loser is kept beside the row that has its key now"""
+    c.us.app("INSERT INTO t VALUES (1, 'a')")
+    c.barrier()
+    c.ap.kill()
+    c.ap.app("UPDATE t SET v = 'old'")
+    c.us.app("DELETE FROM t")
+    c.us.app("INSERT INTO t VALUES (1, 'reused')")
+    c.expect(ASK, [(1, "reused")], ["us", "eu"])
+    c.ap.run("capture")
+    published(c.ap)
+    c.ap.run("apply")
+    c.barrier()
+    c.expect(ASK, [(1, "reused")])
+    for r in c:
+        found = r.sql("SELECT region, image->>'v', stands->>'v' FROM pangea.conflict WHERE rel = 'public.t'")
+        stands = None if r.name == "ap" else "reused"  # ap discarded it when the delete came
+        assert ("ap", "old", stands) in found, (r.name, found)
 
 
 @test(tables=T, limit=150, regions=("us", "eu", "ap"))
