@@ -104,17 +104,32 @@ P
         cat "$dir/extra.properties" 2>/dev/null || true
 }
 
+# any 16 bytes do as an id: no JVM for that
+random_id() {
+        head -c 16 /dev/urandom | base64 | tr '+/' 'AB' | tr -d '='
+}
+
+# What Kafka's own tool writes is the same for each broker but for the ids: it runs for the first one only, a second or two of a JVM.
 format() {
-        local id
-        # any 16 bytes do as a cluster id: no JVM for that
-        id=$(head -c 16 /dev/urandom | base64 | tr '+/' 'AB' | tr -d '=')
+        local id checkpoint=$kafka/bootstrap.checkpoint
+        id=$(random_id)
+        if [ -e "$checkpoint" ]; then
+                mkdir -p "$dir/data"
+                cp "$checkpoint" "$dir/data/bootstrap.checkpoint"
+                printf '%s\n' version=1 "cluster.id=$id" "node.id=$node" "directory.id=$(random_id)" >"$dir/data/meta.properties"
+                echo "$node" >"$dir/formatted"
+                return
+        fi
         java -Xmx64m "${jvm[@]}" kafka.tools.StorageTool format -t "$id" -c "$dir/server.properties" >"$dir/format.log" 2>&1 ||
                 die "format failed: $(tail -n 3 "$dir/format.log")"
+        # at once or not at all: several brokers are started side by side
+        cp "$dir/data/bootstrap.checkpoint" "$checkpoint.$$" && mv "$checkpoint.$$" "$checkpoint"
         echo "$node" >"$dir/formatted"
 }
 
 # By its own node id: on a port that was taken somebody else would answer.
 answers() {
+        (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || return 1
         kcat -b "127.0.0.1:$port" -L -m 1 2>/dev/null | grep -q "^  broker $node at "
 }
 

@@ -4,6 +4,7 @@ real PostgreSQL and Kafka.
 A line for each test with its seconds, the sum at the end: `N passed, M failed`."""
 import argparse
 import importlib
+import itertools
 import multiprocessing
 import os
 import queue
@@ -30,17 +31,22 @@ SANITIZER_ENV = {
 }
 
 
+def line(ok, name, seconds, detail=""):
+    head = f"{'ok  ' if ok else 'FAIL'} {seconds:6.1f} s  {name}"
+    return head if ok else "\n".join([head, *("     | " + text for text in detail.rstrip().splitlines())])
+
+
 class Sum:
     def __init__(self):
         self.passed, self.failed = 0, []
 
     def add(self, ok, name, seconds, detail=""):
-        print(f"{'ok  ' if ok else 'FAIL'} {seconds:6.1f} s  {name}", flush=True)
-        if ok:
-            self.passed += 1
-        else:
-            self.failed.append(name)
-            print("\n".join("     | " + line for line in detail.rstrip().splitlines()), flush=True)
+        self.add_program(int(ok), [] if ok else [name], line(ok, name, seconds, detail))
+
+    def add_program(self, passed, failed, text):
+        self.passed += passed
+        self.failed += failed
+        print(text, flush=True)
 
 
 # ---- programs: unit, simulation, fuzz, deploy ------------------------------------------------------------------------------------------
@@ -62,12 +68,17 @@ def programs(build):
     return out
 
 
-def run_program(total, name, path, *args, limit):
-    """cmocka speaks TAP: each of its tests is counted; a crash or a program that says nothing is a failure of its own."""
+def run_program(name, path, *args, limit):
+    """(tests passed, names that failed, what to print). cmocka speaks TAP: each of its tests is counted; a crash or a program that says nothing
+    is a failure of its own."""
     start = time.monotonic()
+
+    def one(ok, detail=""):
+        return (1, [], line(True, name, seconds)) if ok else (0, [name], line(False, name, seconds, detail))
+
+    seconds = 0
     if not os.path.exists(path):
-        total.add(False, name, 0, f"{path} was not built")
-        return
+        return one(False, f"{path} was not built")
     try:
         done = subprocess.run([path, *args], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, timeout=limit,
                               env=dict(os.environ, CMOCKA_MESSAGE_OUTPUT="TAP", FUZZ_SECONDS=os.environ.get("FUZZ_SECONDS", "5")))
@@ -76,23 +87,16 @@ def run_program(total, name, path, *args, limit):
         code, text = f"still running after {limit} s", (e.stdout or b"").decode(errors="replace")
     seconds = time.monotonic() - start
     results = re.findall(r"^(ok|not ok) \d+ -? ?(\S.*)$", text, re.M)
-    for word, one in results:
-        if word == "ok":
-            total.passed += 1
-        else:
-            total.failed.append(f"{name}: {one}")
-    bad = [one for word, one in results if word != "ok"]
+    bad = [f"{name}: {test}" for word, test in results if word != "ok"]
     if code != 0 and not bad:
-        total.add(False, name, seconds, text[-4000:] + f"\nexit {code}")
-    elif bad:
-        print(f"FAIL {seconds:6.1f} s  {name}: {', '.join(bad)}\n" + "\n".join("     | " + t for t in text.splitlines()
-              if not t.startswith("ok ")), flush=True)
-    elif results:
-        print(f"ok   {seconds:6.1f} s  {name} ({len(results)} tests)", flush=True)
-    elif name.startswith("fuzz/"):
-        total.add(True, name, seconds)
-    else:
-        total.add(False, name, seconds, "no test has run:\n" + text[-2000:])
+        bad = [name]
+        text = text[-4000:] + f"\nexit {code}"
+    elif not results:
+        return one(name.startswith("fuzz/"), "no test has run:\n" + text[-2000:])
+    passed = sum(word == "ok" for word, _ in results)
+    if not bad:
+        return passed, bad, line(True, f"{name} ({passed} tests)", seconds)
+    return passed, bad, line(False, name, seconds, "\n".join(t for t in text.splitlines() if not t.startswith("ok ")))
 
 
 # ---- integration -----------------------------------------------------------------------------------------------------------------------
@@ -174,19 +178,42 @@ def run_test(servers, one, number, build, logs, report):
             report(False, f"{name}: cleaning up", time.monotonic() - start, failure())
 
 
-def worker(servers, jobs, results, build, logs):
+# ---- all of them, some at once ---------------------------------------------------------------------------------------------------------
+def take(queues):
+    """The next job of the first queue that has one."""
+    for q in queues:
+        job = q.get()
+        if job is not None:
+            return job
+        q.put(None)  # its end, for the others
+    return None
+
+
+def worker(servers, queues, results, build, logs):
+    """Takes programs and integration tests until there are none left: what a program needs of the processor goes beside what a test waits for."""
     signal.signal(signal.SIGALRM, alarm)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     tests = integration()
     while True:
-        index = jobs.get()
-        if index is None:
+        job = take(queues)
+        if job is None:
             break
-        run_test(servers, tests[index], index + 1, build, logs, lambda *result: results.put(result))
+        if isinstance(job, int):
+            run_test(servers, tests[job], job + 1, build, logs, lambda *result: results.put(("add", result)))
+        else:
+            limit = (600 if job[0].startswith("simulation/") else 120) * float(os.environ.get("PANGEA_TEST_SLOW", "1"))
+            results.put(("add_program", run_program(*job, limit=limit)))
         results.put(None)
 
 
-def run_integration(total, chosen, args):
+def in_order(alone, chosen):
+    """Two lists of jobs: those with servers of their own, and all others. The longest first, so that no worker is alone at the end."""
+    chosen = sorted(chosen, key=lambda pair: -pair[1].limit)
+    own = [index for index, test in chosen if test.options.get("own_postgres") or test.options.get("own_kafka")]
+    return own, alone + [index for index, _ in chosen if index not in own]
+
+
+def run_all(total, alone, chosen, args):
     from harness.servers import Servers
     logs = os.path.join(ROOT, "build", "test-logs")
     shutil.rmtree(logs, ignore_errors=True)
@@ -194,28 +221,30 @@ def run_integration(total, chosen, args):
     servers = Servers()
     workers = []
     try:
-        _ = servers.postgres, servers.kafka  # before the workers fork
-        # what takes longest first, so that no worker is alone at the end
-        jobs, results = multiprocessing.Queue(), multiprocessing.Queue()
-        for index, _ in sorted(chosen, key=lambda pair: -pair[1].limit):
-            jobs.put(index)
-        for _ in range(args.jobs):
-            jobs.put(None)
-            workers.append(multiprocessing.Process(target=worker, args=(servers, jobs, results, args.build, logs), daemon=True))
+        if chosen:
+            _ = servers.postgres, servers.kafka  # before the workers fork
+        results, queues = multiprocessing.Queue(), []
+        for jobs in in_order(alone, chosen):
+            queues.append(multiprocessing.Queue())
+            for job in (*jobs, None):
+                queues[-1].put(job)
+        for n in range(args.jobs):  # one begins with those that start servers: as many at once as there are workers would be a crowd
+            order = queues if n == args.jobs - 1 else queues[::-1]
+            workers.append(multiprocessing.Process(target=worker, args=(servers, order, results, args.build, logs), daemon=True))
             workers[-1].start()
-        left = len(chosen)
+        left = len(alone) + len(chosen)
         while left:
             try:
                 result = results.get(timeout=5)
             except queue.Empty:
                 if not any(w.is_alive() for w in workers):
-                    total.add(False, "integration", 0, f"the workers ended with {left} tests left")
+                    total.add(False, "workers", 0, f"they ended with {left} tests left")
                     break
                 continue
             if result is None:
                 left -= 1
             else:
-                total.add(*result)
+                getattr(total, result[0])(*result[1])
         for w in workers:
             w.join(60)
     finally:
@@ -229,7 +258,7 @@ def main():
     p = argparse.ArgumentParser(description=__doc__)
     p.add_argument("pattern", nargs="*", help="parts of names, such as `types`, `unit/`, `integration/faults`; without one: all")
     p.add_argument("--list", action="store_true", help="print the names, run nothing")
-    p.add_argument("-j", "--jobs", type=int, default=2, help="integration tests at once (2)")
+    p.add_argument("-j", "--jobs", type=int, default=2, help="tests at once (2)")
     p.add_argument("--build", default="build/test", help="folder of the test build (build/test)")
     p.add_argument("--seeds", help="seeds of the seeded tests, such as 1-50 or 7,9; without it the few that they name")
     args = p.parse_args()
@@ -253,16 +282,13 @@ def main():
             print(f"integration/{t.name}{f' ({len(t.cases)} cases)' if t.cases else ''}: {t.why}")
         return 0
     total, start = Sum(), time.monotonic()
-    for program in alone:
-        limit = 600 if program[0].startswith("simulation/") else 120
-        run_program(total, *program, limit=limit * float(os.environ.get("PANGEA_TEST_SLOW", "1")))
     if tests and not os.path.exists(os.path.join(ROOT, args.build, "pangea")):
         total.add(False, "integration", 0, f"{args.build}/pangea was not built")
-    elif tests:
-        try:
-            run_integration(total, tests, args)
-        except Exception:
-            total.add(False, "integration: servers", 0, traceback.format_exc())
+        tests = []
+    try:
+        run_all(total, alone, tests, args)
+    except Exception:
+        total.add(False, "servers", 0, traceback.format_exc())
     if total.failed:
         print(f"\nfailed in {time.monotonic() - start:.0f} s:")
         for name in total.failed:

@@ -141,9 +141,17 @@ class Kafka:
         if properties:
             with open(os.path.join(folder, "extra.properties"), "w") as f:
                 f.write("".join(line + "\n" for line in properties))
+        self.plain = not (listeners or properties or full)
         call(KAFKA, "start", folder, env=self.env)
         self.port = number(os.path.join(folder, "kafka.port"))
         self.brokers = f"127.0.0.1:{self.port}"
+
+    def answers(self):
+        """Within two seconds."""
+        try:
+            return subprocess.run(["kcat", "-b", self.brokers, "-L", "-m", "2"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=2).returncode == 0
+        except subprocess.TimeoutExpired:
+            return False
 
     def fill(self, what):
         set_full(self.folder, what)
@@ -163,6 +171,8 @@ class Kafka:
     def thaw(self):
         os.kill(number(os.path.join(self.folder, "kafka.pid")), signal.SIGCONT)
 
+
+IDLE_BROKERS = 3
 
 # Stops and removes what a run has left when the run itself is killed: its standard input ends then.
 GUARD = """
@@ -184,6 +194,7 @@ class Servers:
                                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
         self.owner = os.getpid()
         self.made = 0
+        self.idle = []  # brokers that a test of this process had and left well: starting one costs more than most tests
         self._postgres = self._kafka = None
 
     def path(self, kind):
@@ -209,6 +220,11 @@ class Servers:
         return Standby(self.path("postgres"), primary, name)
 
     def new_kafka(self, **kw):
+        while self.idle and not kw:
+            kafka = self.idle.pop()
+            if kafka.answers():
+                return kafka
+            self.end(kafka)
         return Kafka(self.path("kafka"), **kw)
 
     @staticmethod
@@ -224,7 +240,14 @@ class Servers:
                     continue
 
     def drop(self, server):
-        """Ends a test's own server."""
+        """Takes back a test's own server. Topics are named after their test: what it left in a broker meets nobody."""
+        if isinstance(server, Kafka) and server.plain and len(self.idle) < IDLE_BROKERS:
+            self.idle.append(server)
+        else:
+            self.end(server)
+
+    @staticmethod
+    def end(server):
         try:
             if isinstance(server, Postgres):
                 server.stop("immediate")
