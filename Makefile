@@ -114,12 +114,12 @@ build/longest.so: deploy/examples/plugin/longest.c conflict/plugin.h
 	@mkdir -p $(@D)
 	$(Q)$(CC) -std=c11 $(WARN) -O2 -fPIC -shared -I. -DPANGEA_IN_TREE -o $@ $<
 
-# a disk that can be full, for the servers of a test: never instrumented
-$(TEST)/harness/full.so: tests/harness/full.c
+# a disk that can be full and a clock that can be set, for the servers of a test: never instrumented
+$(TEST)/harness/%.so: tests/harness/%.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(filter-out -MMD -MP,$(CFLAGS)) -O2 -fPIC -shared -o $@ $< -ldl
 
-test: $(TEST)/pangea $(TEST)/simulation $(UNIT) $(FUZZ) build/longest.so $(TEST)/harness/full.so
+test: $(TEST)/pangea $(TEST)/simulation $(UNIT) $(FUZZ) build/longest.so $(TEST)/harness/full.so $(TEST)/harness/clock.so
 
 check: deps
 	@$(MAKE) --no-print-directory SAN=$(SAN) test

@@ -10,6 +10,7 @@ static const char *const transient[] = {
         "55P03", /* lock_timeout */
         "55006", /* slot or origin in use: the old session may linger after a kill -9 */
         "53",    /* out of memory, disk, connections */
+        "57014", /* cancelled by a person */
         "57P",   /* shutdown, crash of another backend, starting up */
         "08",    /* connection */
 };

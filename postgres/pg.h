@@ -1,6 +1,6 @@
 /* pg: the libpq wrapper: connections with Pangea's pinned session settings, queries, results, pipelines.
  * The only folder that includes libpq-fe.h.  A connection belongs to one thread.  Calls block unless their name says send or poll.
- * Errors carry the SQLSTATE; ST_RETRY for 40001 40P01 55P03 55006 53xxx 57Pxx 08xxx, a connection that cannot be made, and a lost one
+ * Errors carry the SQLSTATE; ST_RETRY for 40001 40P01 55P03 55006 53xxx 57014 57Pxx 08xxx, a connection that cannot be made, and a lost one
  * (pg_lost() then tells), ST_DATA for every other statement error, ST_CONFIG for a conninfo that cannot be parsed, ST_FATAL by name:
  * missing_grant, server_too_old, sql_ascii.  Passwords never appear in a message. */
 #ifndef PANGEA_POSTGRES_PG_H

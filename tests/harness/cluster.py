@@ -176,8 +176,8 @@ class Cluster:
         self.loads = []  # writers that still run
         os.makedirs(folder, exist_ok=True)
         self.wan = {(log, reader): None for log in regions for reader in regions if log != reader and own_kafka == "wan"}
-        library = os.path.join(ROOT, build, "harness", "full.so")
-        new_pg = {"clock": lambda: servers.new_postgres(clock=True), "full": lambda: servers.new_postgres(full=library)}.get(own_postgres, servers.new_postgres)
+        library, clock = (os.path.join(ROOT, build, "harness", name) for name in ("full.so", "clock.so"))
+        new_pg = {"clock": lambda: servers.new_postgres(clock=clock), "full": lambda: servers.new_postgres(full=library)}.get(own_postgres, servers.new_postgres)
         new_kafka = self.kafka_behind_wan if self.wan else (lambda: servers.new_kafka(full=library)) if own_kafka == "full" else servers.new_kafka
         pick_pg = self.picker(own_postgres, new_pg, lambda: servers.postgres)
         pick_kafka = self.picker(own_kafka, new_kafka, lambda: servers.kafka)

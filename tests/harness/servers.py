@@ -4,6 +4,7 @@ import random
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import tempfile
 
@@ -14,7 +15,6 @@ from harness.wait import SLOW
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 POSTGRES = os.path.join(ROOT, "scripts", "postgres.sh")
 KAFKA = os.path.join(ROOT, "scripts", "kafka.sh")
-FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1"
 
 
 def call(*args, env=None):
@@ -38,14 +38,16 @@ class Postgres:
     OPTIONS = ("max_replication_slots=200", "max_wal_senders=100", "max_connections=400", "autovacuum_naptime=5s",
                f"wal_sender_timeout={30 * SLOW:g}s")
 
-    def __init__(self, folder, options=(), encoding=None, clock=False, full=None):
-        """clock: set_clock works. full: a library (tests/harness/full.c) with which fill() works."""
+    def __init__(self, folder, options=(), encoding=None, clock=None, full=None):
+        """clock: a library (tests/harness/clock.c) with which set_clock works. full: one (full.c) with which fill() works."""
         self.folder, self.env, self.full = folder, {}, full
         os.makedirs(folder)
         if clock:
             self.clock = os.path.join(folder, "clock")
-            self.set_clock("+0")
-            self.env = {"PG_PRELOAD": FAKETIME, "FAKETIME_TIMESTAMP_FILE": self.clock, "FAKETIME_NO_CACHE": "1", "DONT_FAKE_MONOTONIC": "1"}
+            with open(self.clock, "wb") as f:
+                f.write(bytes(16))
+            os.chmod(self.clock, 0o644)
+            self.env = {"PG_PRELOAD": clock, "CLOCK_FILE": self.clock}
         if full:
             self.env = full_disk(full, folder)
         args = ["--nofsync"] + (["--encoding", encoding] if encoding else [])
@@ -68,12 +70,19 @@ class Postgres:
     def pid(self):
         return number(os.path.join(self.folder, "postgres.pid"))
 
-    def set_clock(self, text):
-        """What libfaketime understands: "+3600", "-1h", "2030-01-01 00:00:00" (it stands still then)."""
-        with open(self.clock + ".new", "w") as f:
-            f.write(text + "\n")
-        os.chmod(self.clock + ".new", 0o644)
-        os.rename(self.clock + ".new", self.clock)
+    def set_clock(self, ahead):
+        """So many seconds ahead of the machine's (negative: behind)."""
+        self._write_clock(0, int(ahead * 1000000))
+        self._write_clock(8, 0)
+
+    def stop_clock(self, at):
+        """It stands still at this Unix time, in seconds, until it is set."""
+        self._write_clock(8, int(at * 1000000))
+
+    def _write_clock(self, where, us):
+        with open(self.clock, "r+b", buffering=0) as f:
+            f.seek(where)
+            f.write(struct.pack("=q", us))
 
     def fill(self, what):
         """The disk is full for files whose path holds this, until fill("")."""

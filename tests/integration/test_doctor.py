@@ -192,7 +192,7 @@ def more_faults(c):
     restart(c.us)
     c.us.sql("SELECT pg_create_physical_replication_slot('other')")
     c.eu.sql("ALTER ROLE pangea NOREPLICATION")
-    c.eu.postgres.set_clock("+3600")
+    c.eu.postgres.set_clock(+3600)
     c.topology["links"] = [{"log": "us", "at": "eu", "mirror": True}]
     c.topology["regions"]["eu"]["kafka"]["brokers"] = [c.eu.kafka.brokers.replace("127.0.0.1", "localhost")]
     c.write_topology()
@@ -207,7 +207,7 @@ def more_faults(c):
         mend(c, said[check])
     for f in rights:
         mend(c, f)
-    c.eu.postgres.set_clock("+0")
+    c.eu.postgres.set_clock(0)
     del c.topology["links"]
     c.write_topology()
     assert found(doctor(c)) == [], found(doctor(c))

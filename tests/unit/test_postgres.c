@@ -64,7 +64,7 @@ static void an_sqlstate_says_what_to_do(void **state)
                 {"disk full", "53100", ST_RETRY},
                 {"admin shutdown", "57P01", ST_RETRY},
                 {"starting up", "57P03", ST_RETRY},
-                {"cancelled by somebody", "57014", ST_DATA},
+                {"cancelled by somebody", "57014", ST_RETRY},
                 {"connection failure", "08006", ST_RETRY},
                 {"unique violation", "23505", ST_DATA},
                 {"no such table", "42P01", ST_DATA},
