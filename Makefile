@@ -3,6 +3,7 @@
 # make demo       three regions on this machine      make soak|storm SECONDS=600 [SEED=1]
 # make simulation random histories of the conflict core, a minute; make simulation-long RUNS=2000000 SEED=1
 # make mutation   deliberate mistakes in it, which the tests must notice
+# make micro      instructions of the hot paths, held against the recorded ones (UPDATE=1 records them)
 # make lint       direction of includes, analysers   make fmt      clang-format
 # make install DESTDIR= PREFIX=/usr/local            make man      manual pages and completions, build/man
 # make clean      all but .cache
@@ -102,7 +103,24 @@ build/gen/ui_page.h: ui/index.html ui/style.css ui/page.js ui/embed.sh
 	@mkdir -p build/gen
 	@ui/embed.sh $@
 
--include $(SOURCES:%.c=build/release/%.d) $(SOURCES:%.c=$(TEST)/%.d) $(UNIT:%=%.d) $(FUZZ:%=%.d) $(SIM:.o=.d)
+-include $(MICRO_OBJECTS:.o=.d) $(SOURCES:%.c=build/release/%.d) $(SOURCES:%.c=$(TEST)/%.d) $(UNIT:%=%.d) $(FUZZ:%=%.d) $(SIM:.o=.d)
+
+# What ships is counted: release objects, all but the daemon's. The session that the agents write to is the bench's own.
+MICRO = build/micro/micro
+MICRO_WRAP = $(addprefix -Wl$(comma)--wrap=,session_send session_query session_sync pgres_affected catalog_map)
+MICRO_OBJECTS := $(patsubst bench/%.c,build/%.o,$(wildcard bench/micro/*.c))
+
+build/micro/%.o: bench/micro/%.c | $(GENERATED)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(HARDEN) -c -o $@ $<
+
+build/micro/libpangea.a: $(patsubst %.c,build/release/%.o,$(filter-out daemon/%,$(SOURCES)))
+	@mkdir -p $(@D)
+	@rm -f $@
+	$(Q)$(AR) rcs $@ $^
+
+$(MICRO): $(MICRO_OBJECTS) build/micro/libpangea.a
+	$(Q)$(CC) $(HARDEN_LD) $(MICRO_WRAP) -pthread -o $@ $^ $(LDLIBS) $(LDFLAGS)
 
 # ---- test ----------------------------------------------------------------------------------------------------------------------------
 deps:
@@ -119,7 +137,7 @@ $(TEST)/harness/%.so: tests/harness/%.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(filter-out -MMD -MP,$(CFLAGS)) -O2 -fPIC -shared -o $@ $< -ldl
 
-test: $(TEST)/pangea $(TEST)/simulation $(UNIT) $(FUZZ) build/longest.so $(TEST)/harness/full.so $(TEST)/harness/clock.so
+test: $(TEST)/pangea $(TEST)/simulation $(UNIT) $(FUZZ) build/longest.so $(TEST)/harness/full.so $(TEST)/harness/clock.so $(if $(SAN),,$(MICRO))
 
 check: deps
 	@$(MAKE) --no-print-directory SAN=$(SAN) test
@@ -147,6 +165,11 @@ storm: deps
 	@$(MAKE) --no-print-directory SAN=$(SAN) test
 	@tests/storm.py --build $(TEST) --seconds $(SECONDS) --seed $(SEED) $(if $(KILLS),--kills $(KILLS))
 
+# instructions of the hot paths, against the recorded figures; UPDATE=1 records them anew: bench/micro/README.md
+micro: deps
+	@$(MAKE) --no-print-directory SAN= $(MICRO)
+	@UPDATE=$(UPDATE) bench/micro/micro.py --print
+
 # figures on this machine, each with the servers it needs: bench/README.md
 tpcb latency big conflicts: deps
 	@$(MAKE) --no-print-directory build/pangea
@@ -162,7 +185,7 @@ lint: $(GENERATED)
 	@scripts/lint.sh
 
 fmt:
-	@clang-format -i $(wildcard $(DIRS:%=%/*.[ch]) tests/*/*.[ch])
+	@clang-format -i $(wildcard $(DIRS:%=%/*.[ch]) tests/*/*.[ch] bench/micro/*.[ch])
 
 # Manual pages and completions are printed by the program itself.
 man: build/pangea
@@ -201,4 +224,4 @@ image-check: deps
 clean:
 	rm -rf build
 
-.PHONY: all deps plugin test check soak storm tpcb latency big conflicts demo lint fmt man install deb deb-check image image-check clean
+.PHONY: all deps plugin test check micro soak storm tpcb latency big conflicts demo lint fmt man install deb deb-check image image-check clean

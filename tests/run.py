@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""Runs the tests of Pangea: unit, simulation and fuzz programs from the build folder, the programs of tests/deploy, then tests/integration on
-real PostgreSQL and Kafka.
+"""Runs the tests of Pangea: unit, simulation and fuzz programs from the build folder, the instruction counts of bench/micro, the programs of
+tests/deploy, then tests/integration on real PostgreSQL and Kafka.
 A line for each test with its seconds, the sum at the end: `N passed, M failed`."""
 import argparse
 import importlib
@@ -21,6 +21,7 @@ ROOT = os.path.dirname(HERE)
 sys.path[:0] = [HERE, os.path.join(HERE, "integration")]
 sys.dont_write_bytecode = True
 
+MICRO = os.path.join(ROOT, "bench", "micro", "micro.py")
 HISTORIES = 108000  # of tests/simulation, always the same ones
 
 SANITIZER_ENV = {
@@ -62,6 +63,8 @@ def programs(build):
     out.append(("simulation/seeds", simulation, "--seeds", os.path.join(HERE, "simulation", "seeds.txt")))
     out.append(("simulation/histories", simulation, "--seed", "1", "--runs", str(runs)))
     out.append(("simulation/exhaustive", simulation, "--exhaustive", str(3 * runs)))
+    if "/test-" not in build:  # main() says so
+        out.append(("micro/instructions", MICRO))
     for f in sorted(os.listdir(os.path.join(HERE, "deploy"))):
         if re.fullmatch(r"test_\w+\.py", f):
             out.append((f"deploy/{f[:-3]}", os.path.join(HERE, "deploy", f)))
@@ -201,7 +204,7 @@ def worker(servers, queues, results, build, logs):
         if isinstance(job, int):
             run_test(servers, tests[job], job + 1, build, logs, lambda *result: results.put(("add", result)))
         else:
-            limit = (600 if job[0].startswith("simulation/") else 120) * float(os.environ.get("PANGEA_TEST_SLOW", "1"))
+            limit = (600 if job[0].startswith(("simulation/", "micro/")) else 120) * float(os.environ.get("PANGEA_TEST_SLOW", "1"))
             results.put(("add_program", run_program(*job, limit=limit)))
         results.put(None)
 
@@ -282,6 +285,8 @@ def main():
             print(f"integration/{t.name}{f' ({len(t.cases)} cases)' if t.cases else ''}: {t.why}")
         return 0
     total, start = Sum(), time.monotonic()
+    if "/test-" in args.build and wanted("micro/instructions"):
+        print("     micro/instructions is not run: what a sanitizer adds is not what ships", flush=True)
     if tests and not os.path.exists(os.path.join(ROOT, args.build, "pangea")):
         total.add(False, "integration", 0, f"{args.build}/pangea was not built")
         tests = []
