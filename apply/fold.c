@@ -19,7 +19,7 @@ struct folder {
         struct segment *first, **tail;
         struct segment *truncates, **last_truncate; /* go before all others */
         /* the open segment */
-        struct net *nets; /* room for two per change */
+        struct net *nets; /* room for two per change; NULL: none yet */
         uint32_t nnets, cap;
         uint32_t *table_of; /* per net: index of its relation, FORGOTTEN when a TRUNCATE came after it */
         uint32_t *slots;    /* hash table over (relation's target, key): net + 1 */
@@ -84,7 +84,7 @@ static struct segment *close_segment(struct folder *f)
                 struct fold_table *t = &s->tables[s->ntables++];
                 t->rel = &f->g->rels[r];
                 t->map = f->maps[r];
-                t->nets = ARENA_ARRAY(f->arena, struct net *, f->open[r]);
+                t->nets = ARENA_ROOM(f->arena, struct net *, f->open[r]);
         }
         for (uint32_t i = 0; i < f->nnets; i++) {
                 if (f->table_of[i] == FORGOTTEN)
@@ -92,10 +92,9 @@ static struct segment *close_segment(struct folder *f)
                 struct fold_table *t = &s->tables[index[f->table_of[i]]];
                 t->nets[t->n++] = &f->nets[i];
         }
-        f->nets = ARENA_ARRAY(f->arena, struct net, f->cap);
-        f->table_of = ARENA_ARRAY(f->arena, uint32_t, f->cap);
         memset(f->slots, 0, sizeof *f->slots * f->nslots);
         memset(f->open, 0, sizeof *f->open * nrels);
+        f->nets = NULL;
         f->nnets = 0;
         return s;
 }
@@ -113,6 +112,10 @@ static void barrier_on_new_layout(struct folder *f, uint32_t rel, const struct t
 
 static struct net *new_net(struct folder *f, const struct change *c, const struct value *key_row)
 {
+        if (!f->nets) {
+                f->nets = ARENA_ROOM(f->arena, struct net, f->cap);
+                f->table_of = ARENA_ROOM(f->arena, uint32_t, f->cap);
+        }
         f->table_of[f->nnets] = rel_of(f, c);
         f->open[rel_of(f, c)]++;
         struct net *n = &f->nets[f->nnets++];
@@ -346,8 +349,6 @@ enum status fold_group(const struct group *g, struct arena *arena, fold_map *map
         f.cap = 2 * g->nchanges + 2;
         for (f.nslots = 16; f.nslots < 2 * f.cap; f.nslots *= 2)
                 ;
-        f.nets = ARENA_ARRAY(arena, struct net, f.cap);
-        f.table_of = ARENA_ARRAY(arena, uint32_t, f.cap);
         f.slots = ARENA_ARRAY(arena, uint32_t, f.nslots);
         buf_init(&f.key, 0);
         enum status s = ST_OK;

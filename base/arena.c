@@ -54,7 +54,7 @@ void arena_release(struct arena *a)
         memset(a, 0, sizeof *a);
 }
 
-void *arena_alloc(struct arena *a, size_t size)
+void *arena_room(struct arena *a, size_t size)
 {
         size_t need = (size + 15) & ~(size_t)15;
         if (need < size)
@@ -76,13 +76,19 @@ void *arena_alloc(struct arena *a, size_t size)
         void *p = (char *)b->data + b->used;
         b->used += need;
         a->used += need;
-        memset(p, 0, need);
+        return p;
+}
+
+void *arena_alloc(struct arena *a, size_t size)
+{
+        void *p = arena_room(a, size);
+        memset(p, 0, size);
         return p;
 }
 
 void *arena_copy(struct arena *a, const void *p, size_t size)
 {
-        void *out = arena_alloc(a, size);
+        void *out = arena_room(a, size);
         if (size)
                 memcpy(out, p, size);
         return out;
@@ -90,9 +96,10 @@ void *arena_copy(struct arena *a, const void *p, size_t size)
 
 char *arena_strndup(struct arena *a, const char *s, size_t n)
 {
-        char *out = arena_alloc(a, n + 1);
+        char *out = arena_room(a, n + 1);
         if (n)
                 memcpy(out, s, n);
+        out[n] = 0;
         return out;
 }
 
@@ -108,7 +115,7 @@ char *arena_printf(struct arena *a, const char *fmt, ...)
         va_copy(again, ap);
         int n = vsnprintf(NULL, 0, fmt, ap);
         va_end(ap);
-        char *out = arena_alloc(a, (size_t)n + 1);
+        char *out = arena_room(a, (size_t)n + 1);
         vsnprintf(out, (size_t)n + 1, fmt, again);
         va_end(again);
         return out;

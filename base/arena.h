@@ -18,6 +18,8 @@ void arena_reset(struct arena *a);
 void arena_release(struct arena *a);
 /* Zeroed, aligned to 16 bytes; valid until the next reset. size 0 gives a valid pointer. */
 void *arena_alloc(struct arena *a, size_t size);
+/* The same, not zeroed: for what is written whole before it is read. */
+void *arena_room(struct arena *a, size_t size);
 void *arena_copy(struct arena *a, const void *p, size_t size);
 char *arena_strdup(struct arena *a, const char *s);
 char *arena_strndup(struct arena *a, const char *s, size_t n);
@@ -25,5 +27,6 @@ char *arena_printf(struct arena *a, const char *fmt, ...) __attribute__((format(
 
 #define ARENA_NEW(a, T) ((T *)arena_alloc((a), sizeof(T)))
 #define ARENA_ARRAY(a, T, n) ((T *)arena_alloc((a), sizeof(T) * (size_t)(n)))
+#define ARENA_ROOM(a, T, n) ((T *)arena_room((a), sizeof(T) * (size_t)(n)))
 
 #endif

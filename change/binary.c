@@ -73,15 +73,31 @@ static uint64_t be(const uint8_t *p, size_t n)
         return v;
 }
 
+/* Of a negative number of n bytes. */
+static uint64_t magnitude(uint64_t v, uint32_t n)
+{
+        return (0 - v) & UINT64_MAX >> (64 - 8 * n);
+}
+
+/* Keys are integers most of the time: printf would be the larger part of folding them. */
+static void put_decimal(struct buf *out, uint64_t v, bool neg)
+{
+        uint8_t s[20], *p = s + sizeof s;
+        do
+                *--p = (uint8_t)('0' + v % 10);
+        while (v /= 10);
+        if (neg)
+                *--p = '-';
+        buf_put(out, p, (size_t)(s + sizeof s - p));
+}
+
 static bool int_to_text(enum binary_type type, const uint8_t *p, uint32_t n, struct buf *out)
 {
         if (n != int_width(type))
                 return false;
         uint64_t v = be(p, n);
-        if (type == BINARY_OID)
-                buf_printf(out, "%" PRIu64, v);
-        else
-                buf_printf(out, "%" PRId64, n == 2 ? (int16_t)v : n == 4 ? (int32_t)v : (int64_t)v);
+        bool neg = type != BINARY_OID && v >> (8 * n - 1);
+        put_decimal(out, neg ? magnitude(v, n) : v, neg);
         return true;
 }
 
