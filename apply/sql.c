@@ -116,16 +116,27 @@ static void put_value(struct builder *w, uint16_t i)
                 buf_printf(&w->sql, "s.c%u::%s", i, c->type);
 }
 
-static void put_unnest(struct builder *w, bool ordinal)
+static void put_unnest(struct builder *w, uint16_t i)
 {
-        buf_put_str(&w->sql, " FROM ROWS FROM (");
+        buf_printf(&w->sql, "%spg_catalog.unnest($%u::pg_catalog.%s[])", i ? ", " : "", i + 1u, binaries[w->src[i].type].name);
+}
+
+/* The arrays as rows s(c0, c1, ..), with their number n where it is asked for. They are of one length. In a select list they are taken
+ * apart as the rows are asked for; ROWS FROM would first put all rows into a tuple store: a tenth of what an insert costs. */
+static void put_rows(struct builder *w, bool ordinal)
+{
+        buf_put_str(&w->sql, ordinal ? " FROM ROWS FROM (" : " FROM (SELECT ");
+        for (uint16_t i = 0; i < w->nsrc; i++) {
+                put_unnest(w, i);
+                if (!ordinal)
+                        buf_printf(&w->sql, " AS c%u", i);
+        }
+        buf_put_str(&w->sql, ordinal ? ") WITH ORDINALITY AS s(" : ") AS s");
+        if (!ordinal)
+                return;
         for (uint16_t i = 0; i < w->nsrc; i++)
-                buf_printf(&w->sql, "%spg_catalog.unnest($%u::pg_catalog.%s[])", i ? ", " : "", i + 1u,
-                           binaries[w->src[i].type].name);
-        buf_printf(&w->sql, ")%s AS s(", ordinal ? " WITH ORDINALITY" : "");
-        for (uint16_t i = 0; i < w->nsrc; i++)
-                buf_printf(&w->sql, "%sc%u", i ? ", " : "", i);
-        buf_put_str(&w->sql, ordinal ? ", n)" : ")");
+                buf_printf(&w->sql, "c%u, ", i);
+        buf_put_str(&w->sql, "n)");
 }
 
 static void put_key_match(struct builder *w)
@@ -168,7 +179,7 @@ static void put_insert(struct builder *w)
                 buf_put_str(&w->sql, i ? ", " : "");
                 put_value(w, i);
         }
-        put_unnest(w, false);
+        put_rows(w, false);
         if (w->b->kind == SQL_INSERT)
                 return;
         if (w->b->kind == SQL_PUT_ABSENT && w->t->set && w->t->unique_extra) { /* it may only be taken, not written: apply/sets.c */
@@ -216,7 +227,7 @@ static void put_lock(struct builder *w)
 {
         buf_printf(&w->sql, "SELECT s.n, " SQL_LOCK_COLUMNS, w->nsrc + 1u);
         put_image(&w->sql, w->t);
-        put_unnest(w, true);
+        put_rows(w, true);
         buf_printf(&w->sql, " JOIN %s AS t ON ", w->t->qualified);
         put_key_match(w);
         if (w->b->kind == SQL_LOCK_OTHERS)
@@ -242,14 +253,14 @@ static void write_sql(struct builder *w, const struct sql_origins *o)
         case SQL_UPDATE:
                 buf_printf(&w->sql, "UPDATE %s AS t SET ", w->t->qualified);
                 put_sets(w, false);
-                put_unnest(w, w->b->tell);
+                put_rows(w, w->b->tell);
                 buf_put_str(&w->sql, where);
                 put_key_match(w);
                 where = " AND ";
                 break;
         case SQL_DELETE:
                 buf_printf(&w->sql, "DELETE FROM %s AS t USING (SELECT *", w->t->qualified);
-                put_unnest(w, w->b->tell);
+                put_rows(w, w->b->tell);
                 buf_put_str(&w->sql, ") AS s WHERE ");
                 put_key_match(w);
                 where = " AND ";

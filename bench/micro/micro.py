@@ -17,7 +17,7 @@ ALLOWED = 1.05
 
 # glibc chooses the variants of memcpy and its like by the processor: the oldest ones are the same everywhere. Nothing of the caller's environment
 # goes in; the second run has a larger one, so that what depends on where the stack begins shows.
-PINNED = {"LC_ALL": "C", "LD_BIND_NOW": "1", "GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX512F,-AVX512VL,-AVX2,-AVX,-BMI1,-BMI2,-ERMS,-FSRM,-LZCNT,-MOVBE,-RTM,-SSE4_2,-SSE4_1,-SSSE3"}
+PINNED = {"LC_ALL": "C", "LD_BIND_NOW": "1", "GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX512F,-AVX512VL,-AVX2,-AVX,-AVX_Fast_Unaligned_Load,-BMI1,-BMI2,-ERMS,-FSRM,-LZCNT,-MOVBE,-RTM,-SSE4_2,-SSE4_1,-SSSE3"}
 VALGRIND = ["valgrind", "--tool=callgrind", "--instr-atstart=no", "--combine-dumps=yes", "--dump-line=no"]
 
 HEAD = """# Instructions of one unit (a row, a transaction, a decision) in each bench: `make micro UPDATE=1` writes this file.
