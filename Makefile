@@ -6,6 +6,7 @@
 # make micro      instructions of the hot paths, held against the recorded ones (UPDATE=1 records them)
 # make lint       direction of includes, analysers   make fmt      clang-format
 # make install DESTDIR= PREFIX=/usr/local            make man      manual pages and completions, build/man
+# make bench      measured beside others; QUICK=1: under five minutes
 # make clean      all but .cache
 # make deb           a Debian package               make deb-check  installs and runs it in a fresh Debian
 # make image         a container image           make image-check
@@ -170,6 +171,12 @@ micro: deps
 	@$(MAKE) --no-print-directory SAN= $(MICRO)
 	@UPDATE=$(UPDATE) bench/micro/micro.py --print
 
+# Pangea beside others: bench/README.md; QUICK=1: under five minutes, WORKS=W1,W3 only these, DEBEZIUM=1|0
+bench: deps
+	@$(MAKE) --no-print-directory build/pangea
+	@bench/compare.py $(if $(QUICK),--quick 1 --blocks $(or $(BLOCKS),2) --works $(or $(WORKS),W1$(comma)W3$(comma)W4),--blocks $(or $(BLOCKS),5) \
+	  $(if $(WORKS),--works $(WORKS))) $(if $(ROWS),--rows $(ROWS))
+
 # figures on this machine, each with the servers it needs: bench/README.md
 tpcb latency big conflicts: deps
 	@$(MAKE) --no-print-directory build/pangea
@@ -224,4 +231,4 @@ image-check: deps
 clean:
 	rm -rf build
 
-.PHONY: all deps plugin test check micro soak storm tpcb latency big conflicts demo lint fmt man install deb deb-check image image-check clean
+.PHONY: all deps plugin test check micro soak storm bench tpcb latency big conflicts demo lint fmt man install deb deb-check image image-check clean

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """Runs the tests of Pangea: unit, simulation and fuzz programs from the build folder, the instruction counts of bench/micro, the programs of
-tests/deploy, then tests/integration on real PostgreSQL and Kafka.
+tests/bench and tests/deploy, then tests/integration on real PostgreSQL and Kafka.
 A line for each test with its seconds, the sum at the end: `N passed, M failed`."""
 import argparse
 import importlib
@@ -50,7 +50,7 @@ class Sum:
         print(text, flush=True)
 
 
-# ---- programs: unit, simulation, fuzz, deploy ------------------------------------------------------------------------------------------
+# ---- programs: unit, simulation, fuzz, bench, deploy -----------------------------------------------------------------------------------
 def programs(build):
     out = []
     for kind in ("unit", "fuzz"):
@@ -65,9 +65,10 @@ def programs(build):
     out.append(("simulation/exhaustive", simulation, "--exhaustive", str(3 * runs)))
     if "/test-" not in build:  # main() says so
         out.append(("micro/instructions", MICRO))
-    for f in sorted(os.listdir(os.path.join(HERE, "deploy"))):
-        if re.fullmatch(r"test_\w+\.py", f):
-            out.append((f"deploy/{f[:-3]}", os.path.join(HERE, "deploy", f)))
+    for kind in ("bench", "deploy"):
+        for f in sorted(os.listdir(os.path.join(HERE, kind))):
+            if re.fullmatch(r"test_\w+\.py", f):
+                out.append((f"{kind}/{f[:-3]}", os.path.join(HERE, kind, f)))
     return out
 
 

@@ -1,0 +1,142 @@
+#!/usr/bin/python3
+"""make bench [QUICK=1] [DEBEZIUM=1]: Pangea beside pg_recvlogical, native logical replication and Debezium, in one run: same servers, same tables,
+same WAL. Blocks in the order A B C C B A; after every drain the target's rows are compared with the source's. Each run is a line of JSON in --out,
+with the versions and the command in its first line; bench/report.py makes tables and charts of it."""
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+
+from common import HERE, main  # first: it makes tests/harness known
+import figures
+import proc
+import variants
+from rig import SETTINGS, Rig
+from work import WORKS
+
+ROOT = os.path.dirname(HERE)
+
+
+def said(*args):
+    try:
+        return subprocess.run(args, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT).stdout.strip().splitlines()[0]
+    except (OSError, IndexError):
+        return "unknown"
+
+
+def cpu_model():
+    with open("/proc/cpuinfo") as f:
+        return next((line.split(":", 1)[1].strip() for line in f if line.startswith("model name")), "unknown")
+
+
+def environment(rig, args):
+    kafka = next((f for f in os.listdir(os.path.join(ROOT, ".cache", "kafka", "libs")) if f.startswith("kafka-server-common")), "unknown")
+    return {"kind": "environment", "command": " ".join(sys.argv), "at": time.strftime("%Y-%m-%d %H:%M:%S%z"), "commit": said("git", "rev-parse", "HEAD"),
+            "changed": bool(subprocess.run(["git", "status", "--porcelain", "-uno"], cwd=ROOT, stdout=subprocess.PIPE).stdout),
+            "pangea": said(rig.c.pangea, "version"), "postgres": rig.us.value("SHOW server_version"), "kafka": kafka,
+            "librdkafka": said("pkg-config", "--modversion", "rdkafka"), "java": said("java", "-version"), "kernel": platform.release(), "cpus": os.cpu_count(),
+            "cpu": cpu_model(), "memory_mb": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20, "settings": SETTINGS,
+            "autogroup": proc.OWN, "blocks": args.blocks}
+
+
+class Runs:
+    """The raw results: what was run, right or wrong or failed, each a line."""
+
+    def __init__(self, path):
+        os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+        self.path, self.all = path, []
+        open(path, "w").close()
+
+    def put(self, line):
+        with open(self.path, "a") as f:
+            f.write(json.dumps(line) + "\n")
+
+    def add(self, run):
+        self.all.append(run)
+        self.put(run)
+        right = "" if figures.counts(run) else f"  VOID: {run.get('wrong') or 'not compared'}"
+        if "rate" in run:
+            cpu = " ".join(f"{k} {v:.1f}" for k, v in run["cpu"].items() if v >= 0.05)
+            print(f"  {run['work']} {run['measure']:7} {run['variant']:16} {run['rate']:9.0f}/s  {run['seconds']:6.2f} s  CPU s/M: {cpu}{right}", flush=True)
+        else:
+            print(f"  {run['work']} {run['measure']:7} {run['variant']:16} failed: {run['wrong']}", flush=True)
+
+
+def measured(rig, block, measure, variant, drain):
+    """One run, as a line of the raw results; one that fails is there too."""
+    run = {"kind": "run", "work": rig.work.name, "measure": measure, "variant": variant, "block": block, "at": time.strftime("%H:%M:%S")}
+    begin, busy = time.monotonic(), proc.busy()
+    try:
+        r = drain(rig, variants.Looker(rig))
+        run.update(r, rate=figures.rate(r["changes"], r["seconds"]),
+                   cpu={k: figures.per_million(v, r["changes"]) for k, v in r["cpu_seconds"].items()})
+    except Exception as e:
+        run.update(right=False, wrong=f"{type(e).__name__}: {str(e)[:1500]}")
+        for d in rig.us.daemons + rig.eu.daemons:
+            d.kill()
+    # what else ran on the machine meanwhile, as CPUs kept busy by everybody
+    return dict(run, load=proc.load(), busy=(proc.busy() - busy) / (time.monotonic() - begin))
+
+
+CAPTURE = {"pangea": variants.pangea_capture, "pg_recvlogical": variants.pg_recvlogical}
+APPLY = {"pangea": variants.pangea_apply, "native": variants.native}
+
+
+def block_of(rig, runs, block):
+    """Each variant once. A capture by Pangea counts when what apply made of its log is right."""
+    captured = [measured(rig, block, "capture", v, CAPTURE[v]) for v in figures.order(CAPTURE, block)]
+    applied = [measured(rig, block, "apply", v, APPLY[v]) for v in figures.order(APPLY, block)]
+    whole = [measured(rig, block, "whole", "pangea", variants.pangea_whole)]
+    into = {r["variant"]: r for r in applied}
+    for r in captured:
+        if "right" not in r:
+            r["right"], r["wrong"] = into[r["variant"]].get("right", False), into[r["variant"]].get("wrong", "")
+    for r in captured + applied + whole:
+        runs.add(r)
+
+
+def summary(runs, works):
+    for w in works:
+        for measure in ("capture", "apply", "whole"):
+            for v in dict.fromkeys(r["variant"] for r in runs if r["work"] == w and r["measure"] == measure):
+                got = figures.of(runs, work=w, measure=measure, variant=v)
+                if not got:
+                    print(f"{w} {measure:7} {v:16} no run counts")
+                    continue
+                m, low, high = figures.middle(r["rate"] for r in got)
+                c = figures.middle(figures.cpu_total(r) for r in got)[0]
+                print(f"{w} {measure:7} {v:16} median {m:9.0f}/s ({low:.0f} to {high:.0f}, {len(got)} runs), CPU {c:.1f} s a million")
+
+
+def run(servers, args):
+    if proc.OWN is None:
+        print("no autogroups here: all processes weigh alike")
+    runs, begin = Runs(args.out), time.monotonic()
+    rig = Rig(servers, os.path.join(servers.folder, "bench"), args.build)
+    try:
+        runs.put(environment(rig, args))
+        works = args.works.split(",")
+        for w in works:
+            work = WORKS[w]
+            rows = args.rows or (work.quick if args.quick else work.rows)
+            rig.prepare(work, rows, work.base // 5 if args.quick else work.base)
+            print(f"{w}: {work.what}; {rig.changes} changes in {rig.commits} transactions, {rig.wal / 1e6:.0f} MB of WAL, made in {rig.made:.1f} s "
+                  f"({time.monotonic() - begin:.0f} s since the start)", flush=True)
+            runs.put({"kind": "work", "work": w, "what": work.what, "changes": rig.changes, "messages": rig.messages, "transactions": rig.commits,
+                      "wal": rig.wal, "base": rig.base})
+            for block in range(args.blocks):
+                block_of(rig, runs, block)
+        summary(runs.all, works)
+    finally:
+        rig.close()
+    bad = figures.void(runs.all)
+    print(f"{len(runs.all)} runs, {len(bad)} void, {time.monotonic() - begin:.0f} s; raw results in {os.path.relpath(args.out)}")
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    main(__doc__, run, {"works": (str, "W1,W3,W4,W2,W5,W6,W7,W8", "which"), "rows": (int, 0, "changes, instead of each work's own number"),
+                        "blocks": (int, 5, "of every variant"), "quick": (int, 0, "1: few rows"),
+                        "out": (str, os.path.join(ROOT, "build", "bench", "results.jsonl"), "raw results")})
