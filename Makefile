@@ -171,11 +171,15 @@ micro: deps
 	@$(MAKE) --no-print-directory SAN= $(MICRO)
 	@UPDATE=$(UPDATE) bench/micro/micro.py --print
 
-# Pangea beside others: bench/README.md; QUICK=1: under five minutes, WORKS=W1,W3 only these, DEBEZIUM=1|0
+# Pangea beside others: bench/README.md; QUICK=1: under five minutes, WORKS=W1,W3 only these; DEBEZIUM=0|1 (1 without QUICK)
 bench: deps
 	@$(MAKE) --no-print-directory build/pangea
+	@rm -rf build/bench && mkdir -p build/bench
 	@bench/compare.py $(if $(QUICK),--quick 1 --blocks $(or $(BLOCKS),2) --works $(or $(WORKS),W1$(comma)W3$(comma)W4),--blocks $(or $(BLOCKS),5) \
-	  $(if $(WORKS),--works $(WORKS))) $(if $(ROWS),--rows $(ROWS))
+	  $(if $(WORKS),--works $(WORKS))) $(if $(ROWS),--rows $(ROWS)) --debezium $(or $(DEBEZIUM),$(if $(QUICK),0,1)) --out build/bench/compare.jsonl
+	@$(if $(QUICK),,bench/conflicts.py --blocks $(or $(BLOCKS),5) --out build/bench/conflicts.jsonl)
+	@$(if $(QUICK),,for r in 100 500 2000; do bench/latency.py --rate $$r --out build/bench/latency.jsonl || exit 1; done)
+	@bench/report.py build/bench/*.jsonl --out $(or $(REPORT),$(if $(QUICK),build/bench/performance.md,docs/performance.md))
 
 # figures on this machine, each with the servers it needs: bench/README.md
 tpcb latency big conflicts: deps

@@ -1,5 +1,6 @@
 """What every program of this folder does first and last: the harness on the path, arguments, servers that are stopped whatever happens."""
 import argparse
+import json
 import os
 import sys
 
@@ -10,6 +11,16 @@ sys.dont_write_bytecode = True
 from harness import case  # noqa: E402, F401
 from harness.cluster import Cluster  # noqa: E402, F401
 from harness.servers import Servers  # noqa: E402
+
+
+def put(path, line):
+    """A line of the raw results that bench/report.py reads; nothing without a path."""
+    if path:
+        with open(path, "a") as f:
+            f.write(json.dumps(line) + "\n")
+
+
+OUT = {"out": (str, "", "append the raw figures there, for bench/report.py")}
 
 
 def main(doc, run, arguments):

@@ -10,6 +10,7 @@ import sys
 import time
 
 from common import HERE, main  # first: it makes tests/harness known
+import debezium
 import figures
 import proc
 import variants
@@ -31,14 +32,14 @@ def cpu_model():
         return next((line.split(":", 1)[1].strip() for line in f if line.startswith("model name")), "unknown")
 
 
-def environment(rig, args):
+def environment(rig, args, connect):
     kafka = next((f for f in os.listdir(os.path.join(ROOT, ".cache", "kafka", "libs")) if f.startswith("kafka-server-common")), "unknown")
     return {"kind": "environment", "command": " ".join(sys.argv), "at": time.strftime("%Y-%m-%d %H:%M:%S%z"), "commit": said("git", "rev-parse", "HEAD"),
             "changed": bool(subprocess.run(["git", "status", "--porcelain", "-uno"], cwd=ROOT, stdout=subprocess.PIPE).stdout),
             "pangea": said(rig.c.pangea, "version"), "postgres": rig.us.value("SHOW server_version"), "kafka": kafka,
             "librdkafka": said("pkg-config", "--modversion", "rdkafka"), "java": said("java", "-version"), "kernel": platform.release(), "cpus": os.cpu_count(),
             "cpu": cpu_model(), "memory_mb": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20, "settings": SETTINGS,
-            "autogroup": proc.OWN, "blocks": args.blocks}
+            "debezium": connect.versions if connect else "not run", "autogroup": proc.OWN, "blocks": args.blocks}
 
 
 class Runs:
@@ -56,12 +57,8 @@ class Runs:
     def add(self, run):
         self.all.append(run)
         self.put(run)
-        right = "" if figures.counts(run) else f"  VOID: {run.get('wrong') or 'not compared'}"
-        if "rate" in run:
-            cpu = " ".join(f"{k} {v:.1f}" for k, v in run["cpu"].items() if v >= 0.05)
-            print(f"  {run['work']} {run['measure']:7} {run['variant']:16} {run['rate']:9.0f}/s  {run['seconds']:6.2f} s  CPU s/M: {cpu}{right}", flush=True)
-        else:
-            print(f"  {run['work']} {run['measure']:7} {run['variant']:16} failed: {run['wrong']}", flush=True)
+        if not figures.counts(run):
+            print(f"  VOID: {run['work']} {run['measure']} {run['variant']}: {run.get('wrong') or 'not compared'}", flush=True)
 
 
 def measured(rig, block, measure, variant, drain):
@@ -76,18 +73,31 @@ def measured(rig, block, measure, variant, drain):
         run.update(right=False, wrong=f"{type(e).__name__}: {str(e)[:1500]}")
         for d in rig.us.daemons + rig.eu.daemons:
             d.kill()
+    if "rate" in run:
+        cpu = " ".join(f"{k} {v:.1f}" for k, v in run["cpu"].items() if v >= 0.05)
+        print(f"  {run['work']} {measure:7} {variant:16} {run['rate']:9.0f}/s  {run['seconds']:6.2f} s  CPU s/M: {cpu}", flush=True)
     # what else ran on the machine meanwhile, as CPUs kept busy by everybody
     return dict(run, load=proc.load(), busy=(proc.busy() - busy) / (time.monotonic() - begin))
 
 
+# who takes part; Debezium's join when asked for
 CAPTURE = {"pangea": variants.pangea_capture, "pg_recvlogical": variants.pg_recvlogical}
 APPLY = {"pangea": variants.pangea_apply, "native": variants.native}
 
 
+def with_debezium(connect):
+    for v in debezium.SOURCES:
+        CAPTURE[v] = debezium.capture(connect, v)
+    for v in debezium.SINKS:
+        APPLY[v] = debezium.apply(connect, v)
+
+
 def block_of(rig, runs, block):
-    """Each variant once. A capture by Pangea counts when what apply made of its log is right."""
+    """Each variant once. A capture counts when what apply made of its log is right."""
     captured = [measured(rig, block, "capture", v, CAPTURE[v]) for v in figures.order(CAPTURE, block)]
-    applied = [measured(rig, block, "apply", v, APPLY[v]) for v in figures.order(APPLY, block)]
+    # the sink has no key for pgbench_history, and takes one topic for one table
+    appliers = [v for v in APPLY if not (rig.work.clients and v in debezium.SINKS)]
+    applied = [measured(rig, block, "apply", v, APPLY[v]) for v in figures.order(appliers, block)]
     whole = [measured(rig, block, "whole", "pangea", variants.pangea_whole)]
     into = {r["variant"]: r for r in applied}
     for r in captured:
@@ -114,9 +124,12 @@ def run(servers, args):
     if proc.OWN is None:
         print("no autogroups here: all processes weigh alike")
     runs, begin = Runs(args.out), time.monotonic()
-    rig = Rig(servers, os.path.join(servers.folder, "bench"), args.build)
+    rig, connect = Rig(servers, os.path.join(servers.folder, "bench"), args.build), None
     try:
-        runs.put(environment(rig, args))
+        if args.debezium:
+            connect = debezium.Connect(servers, rig)
+            with_debezium(connect)
+        runs.put(environment(rig, args, connect))
         works = args.works.split(",")
         for w in works:
             work = WORKS[w]
@@ -130,6 +143,8 @@ def run(servers, args):
                 block_of(rig, runs, block)
         summary(runs.all, works)
     finally:
+        if connect:
+            connect.close()
         rig.close()
     bad = figures.void(runs.all)
     print(f"{len(runs.all)} runs, {len(bad)} void, {time.monotonic() - begin:.0f} s; raw results in {os.path.relpath(args.out)}")
@@ -138,5 +153,5 @@ def run(servers, args):
 
 if __name__ == "__main__":
     main(__doc__, run, {"works": (str, "W1,W3,W4,W2,W5,W6,W7,W8", "which"), "rows": (int, 0, "changes, instead of each work's own number"),
-                        "blocks": (int, 5, "of every variant"), "quick": (int, 0, "1: few rows"),
+                        "blocks": (int, 5, "of every variant"), "quick": (int, 0, "1: few rows"), "debezium": (int, 0, "1: with Debezium"),
                         "out": (str, os.path.join(ROOT, "build", "bench", "results.jsonl"), "raw results")})

@@ -8,22 +8,15 @@ import os
 import statistics
 import time
 
-from common import Cluster, case, main
+from common import OUT, Cluster, case, main, put
+import proc
 
-TICK = os.sysconf("SC_CLK_TCK")
 T = "CREATE TABLE public.t (id int PRIMARY KEY, v int NOT NULL, pad text NOT NULL)"
 RULES = {"greatest": {"resolver": "greatest", "by": "v"}, "delta": {"columns": {"v": "delta"}}, "column_merge": {"resolver": "column_merge"}}
 
 
-def cpu(pid):
-    """Seconds of CPU time of a process."""
-    with open(f"/proc/{pid}/stat") as f:
-        fields = f.read().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICK
-
-
 def drain(c, rows, share):
-    """Both regions write apart; then eu applies. Rows a second, and microseconds of CPU time for a row."""
+    """Both regions write apart; then eu applies. A line of the raw results (microseconds a row are seconds a million)."""
     us, eu = c.us, c.eu
     for r in c:
         r.kill()
@@ -45,11 +38,12 @@ def drain(c, rows, share):
         time.sleep(0.02)
     seconds = time.monotonic() - begin
     backend = eu.value("SELECT pid FROM pg_stat_activity WHERE application_name = 'pangea apply eu' AND datname = current_database()")
-    spent = cpu(agent.pid) + cpu(backend)
+    spent = {"agent": proc.cpu(agent.pid), "backend": proc.cpu(backend)}
+    peak = {"agent": proc.peak_mb(agent.pid)}
     us.run("apply")
     c.barrier(120)
     c.converged("SELECT * FROM t ORDER BY id", 120)
-    return rows / seconds, spent / rows * 1e6
+    return {"rate": rows / seconds, "seconds": seconds, "changes": rows, "cpu": {k: v / rows * 1e6 for k, v in spent.items()}, "peak_mb": peak, "right": True}
 
 
 def run(servers, args):
@@ -67,7 +61,9 @@ def run(servers, args):
         got, spent = {s: [] for s in shares}, {s: [] for s in shares}
         for block in range(args.blocks):
             for s in shares if block % 2 == 0 else reversed(shares):
-                rate, us = drain(c, args.rows, s)
+                r = drain(c, args.rows, s)
+                put(args.out, dict(r, kind="run", work="W9", measure="apply", variant=f"{s} %", block=block, rule=args.rule, load=proc.load()))
+                rate, us = r["rate"], sum(r["cpu"].values())
                 got[s].append(rate)
                 spent[s].append(us)
                 print(f"block {block + 1}: {s:2} % conflicts: {rate:9.0f} rows/s, {us:6.1f} us CPU a row", flush=True)
@@ -84,4 +80,4 @@ def run(servers, args):
 
 if __name__ == "__main__":
     main(__doc__, run, {"rows": (int, 100000, "of the table"), "blocks": (int, 3, "runs of each share"), "shares": (str, "0,1,10,50", "percent of conflicts"),
-                        "rule": (str, "last_write_wins", "or greatest, delta, column_merge")})
+                        "rule": (str, "last_write_wins", "or greatest, delta, column_merge"), **OUT})

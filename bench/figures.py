@@ -64,7 +64,7 @@ def ratios(runs, above, below, value=lambda r: r["rate"]):
             into.setdefault(r["block"], []).append(value(r))
     both = sorted(set(top) & set(bottom))
     if not both:
-        raise NoFigure(f"no block has both {above} and {below}")
+        raise NoFigure(f"no block in which both count: {' '.join(above.values())}, {' '.join(below.values())}")
     return middle(statistics.median(top[b]) / statistics.median(bottom[b]) for b in both)
 
 

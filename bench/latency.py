@@ -1,12 +1,15 @@
 #!/usr/bin/python3
-"""make latency RATE= SECONDS=: commit in us -> visible in eu, at a fixed rate (open loop). The time begins when COMMIT has returned in us, and
-ends when a session in eu hears a NOTIFY that an ALWAYS trigger sent in the applying transaction: it is delivered when that one is visible."""
+"""make latency RATE= SECONDS=: commit in us -> visible in eu, at a fixed rate (open loop, a writer for each 250 tx/s). The time ends when a session
+in eu hears a NOTIFY that an ALWAYS trigger sent in the applying transaction: it is delivered when that one is visible. It begins when the
+transaction was due (so that one which waits behind a stall says so: no coordinated omission), and, as a second figure, when COMMIT has returned."""
 import os
 import select
 import threading
 import time
 
-from common import Cluster, case, main
+from common import OUT, Cluster, case, main, put
+import figures
+import proc
 
 TABLE = "CREATE TABLE public.beat (id bigint PRIMARY KEY, v text)"
 TRIGGER = """SET ROLE app; CREATE FUNCTION public.heard() RETURNS trigger LANGUAGE plpgsql AS
@@ -29,40 +32,62 @@ def listen(region, heard, ready, end):
     c.close()
 
 
-def write(region, rate, seconds):
+def write(region, args, writer, begin, due, done):
+    """Every args.writers-th transaction of the open loop. One that is late is written at once: it was due when it was due."""
     c = region.connect()
-    cur, done, begin = c.cursor(), {}, time.monotonic()
-    for i in range(int(rate * seconds)):
-        due = begin + i / rate
-        select.select([], [], [], max(0.0, due - time.monotonic()))
+    c.autocommit = True
+    cur = c.cursor()
+    for i in range(writer, int(args.rate * args.seconds), args.writers):
+        due[i] = begin + i / args.rate
+        select.select([], [], [], max(0.0, due[i] - time.monotonic()))
         cur.execute("INSERT INTO public.beat VALUES (%s, 'x')", (i,))
-        c.commit()
         done[i] = time.monotonic()
     c.close()
-    return done
+
+
+def figure(times):
+    times = sorted(times)
+    return {"p50": figures.quantile(times, 0.5), "p90": figures.quantile(times, 0.9), "p99": figures.quantile(times, 0.99), "max": times[-1]}
+
+
+def load(c, args):
+    """(when each was due, when its COMMIT returned, when the other region heard of it)."""
+    due, done, heard, ready, end = {}, {}, {}, threading.Event(), threading.Event()
+    ear = threading.Thread(target=listen, args=(c.eu, heard, ready, end))
+    ear.start()
+    ready.wait(10)
+    begin = time.monotonic() + 0.2
+    hands = [threading.Thread(target=write, args=(c.us, args, w, begin, due, done)) for w in range(args.writers)]
+    for h in hands:
+        h.start()
+    for h in hands:
+        h.join()
+    c.expect("SELECT count(*) FROM public.beat", [(len(done),)], limit=120)
+    end.set()
+    ear.join()
+    return due, done, heard
 
 
 def run(servers, args):
+    args.writers = max(1, round(args.rate / 250))
     c = Cluster(servers, "latency", os.path.join(servers.folder, "latency"), args.build, own_postgres="each", own_kafka="each")
     try:
         case.prepare(c, {"tables": TABLE})
         c.eu.sql(TRIGGER)
-        heard, ready, end = {}, threading.Event(), threading.Event()
-        ear = threading.Thread(target=listen, args=(c.eu, heard, ready, end))
-        ear.start()
-        ready.wait(10)
-        done = write(c.us, args.rate, args.seconds)
-        c.expect("SELECT count(*) FROM public.beat", [(len(done),)], limit=60)
-        end.set()
-        ear.join()
-        times = sorted((heard[i] - t) * 1000 for i, t in done.items() if i in heard and i >= args.rate)  # the first second warms up
-        at = lambda q: times[min(len(times) - 1, int(len(times) * q))]  # noqa: E731
-        print(f"{args.rate} tx/s for {args.seconds} s, {len(times)} measured: commit -> visible p50 {at(0.5):.2f} ms, p90 {at(0.9):.2f} ms, "
-              f"p99 {at(0.99):.2f} ms, max {times[-1]:.2f} ms")
-        return 0 if len(heard) == len(done) else 1
+        due, done, heard = load(c, args)
+        right = heard.keys() == done.keys()
+        ids = [i for i in done if i in heard and i >= args.rate]  # the first second warms up
+        whole = figure(1000 * t for t in figures.late_from([due[i] for i in ids], [heard[i] for i in ids]))
+        commit = figure(1000 * (heard[i] - done[i]) for i in ids)
+        put(args.out, {"kind": "latency", "rate": args.rate, "seconds": args.seconds, "n": len(ids), "right": right, **whole,
+                       **{f"commit_{k}": v for k, v in commit.items()}, "load": proc.load()})
+        for name, f in (("due -> visible", whole), ("commit -> visible", commit)):
+            print(f"{args.rate:g} tx/s for {args.seconds:g} s, {len(ids)} measured: {name:17} p50 {f['p50']:.2f} ms, p90 {f['p90']:.2f} ms, "
+                  f"p99 {f['p99']:.2f} ms, max {f['max']:.2f} ms")
+        return 0 if right else 1
     finally:
         c.close()
 
 
 if __name__ == "__main__":
-    main(__doc__, run, {"rate": (float, 200, "transactions a second"), "seconds": (float, 30, "of load")})
+    main(__doc__, run, {"rate": (float, 200, "transactions a second"), "seconds": (float, 30, "of load"), **OUT})

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 ENV = dict(os.environ)
 S = "md5(i::text) || md5((i * 7)::text)"  # 64 characters that differ: lz4 gets no gift
+MANY = "INSERT INTO public.t SELECT i + g, 1, md5((i + g)::text) || md5(g::text || i), now() FROM generate_series(0, {per} - 1) g"
 T = "CREATE TABLE public.t (id bigint PRIMARY KEY, v int, s text, ts timestamptz)"
 TYPES = ("int", "bigint", "smallint", "numeric(12,2)", "text", "boolean", "date", "timestamptz", "uuid", "double precision", "jsonb", "text")
 VALUES = ("i", "i * 3", "i % 1000", "i / 100.0", "md5(i::text)", "i % 2 = 0", "date '2024-01-01' + (i % 1000)::int",
@@ -50,10 +51,8 @@ WORKS = {w.name: w for w in (
     Work("W3", "single-row updates of 500,000 rows", 500000, 60000, base=500000, change=UPDATE,
          fill=f"INSERT INTO public.t SELECT i, 0, {S}, now() FROM generate_series(0, {{base}} - 1) i",
          done="SELECT sum(v) FROM public.t WHERE id >= 0"),
-    Work("W4", "inserts in transactions of 1,000 rows", 2000000, 200000, per=1000,
-         change=f"INSERT INTO public.t SELECT i, 1, {S}, now() FROM generate_series(i, i + {{per}} - 1) i"),
-    Work("W5", "one transaction of many rows", 10000000, 200000, per=0,
-         change=f"INSERT INTO public.t SELECT i, 1, {S}, now() FROM generate_series(i, i + {{per}} - 1) i"),
+    Work("W4", "inserts in transactions of 1,000 rows", 2000000, 200000, per=1000, change=MANY),
+    Work("W5", "one transaction of many rows", 10000000, 200000, per=0, change=MANY),
     Work("W6", "single-row inserts of 10 kB", 50000, 5000,
          change="INSERT INTO public.t VALUES (i, 1, (SELECT string_agg(md5((i * 1000 + g)::text), '') FROM generate_series(1, 312) g), now())"),
     Work("W7", "single-row inserts of 1 MB", 500, 50,
@@ -100,7 +99,8 @@ def some(region, work, first, last, base):
         pgbench(region, "-M", "prepared", "-c", str(work.clients), "-j", "1", "-t", str(max(1, (last - first) // per // work.clients)))
         return
     one = work.change.format(base=base, per=per)
-    psql(region, f"DO $$ DECLARE i bigint; BEGIN FOR n IN 0 .. {(last - first) // per - 1} LOOP i := {first} + n::bigint * {per};\n{one}; COMMIT; END LOOP; END $$;")
+    psql(region, f"DO $$ DECLARE i bigint; BEGIN FOR n IN 0 .. {(last - first) // per - 1} LOOP i := {first} + n::bigint * {per};\n{one};"
+         " COMMIT; END LOOP; END $$;")
 
 
 def mark(region, work, n):
