@@ -1,6 +1,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "daemon/refuse.h"
 #include "daemon/shell.h"
 
 int cmd_completion(struct invocation *in)
@@ -14,6 +15,6 @@ int cmd_completion(struct invocation *in)
                         buf_release(&out);
                         return EXIT_DONE;
                 }
-        fprintf(stderr, "pangea completion: for which shell? bash, zsh or fish; such as\n    source <(pangea completion bash)\n");
-        return EXIT_USAGE;
+        const char *why = "completion: for which shell? bash, zsh or fish; such as\n    source <(pangea completion bash)";
+        return in->noperands ? refuse("bad_value", "%s", why) : refuse("word_missing", "%s", why);
 }

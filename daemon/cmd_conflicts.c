@@ -4,6 +4,8 @@
 
 #include "base/mem.h"
 #include "daemon/conflicts.h"
+#include "daemon/errors.h"
+#include "daemon/refuse.h"
 #include "daemon/table.h"
 
 /* One invocation on its way. */
@@ -29,8 +31,7 @@ static char *compact(const json_t *o)
 
 static int failed(const struct look *l)
 {
-        fprintf(stderr, "pangea: conflicts: %s\n", l->e.msg);
-        return exit_code_of(&l->e);
+        return refuse_for("conflicts", &l->e);
 }
 
 /* What is not known is said, and shows in the exit code. */
@@ -39,8 +40,8 @@ static int say_unreachable(const struct look *l)
         int code = EXIT_DONE;
         for (size_t i = 0; i < l->t->nregions; i++)
                 if (!l->regions[i].pg) {
-                        fprintf(stderr, "pangea: region %s is not counted, its database does not answer: %s\n",
-                                l->regions[i].region->name, l->regions[i].err.msg);
+                        (void)refuse(error_name(&l->regions[i].err), "region %s is not counted, its database does not answer: %s",
+                                     l->regions[i].region->name, l->regions[i].err.msg);
                         code = EXIT_DEGRADED;
                 }
         return code;
@@ -155,21 +156,19 @@ static int list(struct look *l)
 static json_t *find(struct look *l, const char *id, int *code)
 {
         if (strspn(id, "0123456789abcdef") != strlen(id) || strlen(id) < 4 || strlen(id) > 12) {
-                fprintf(stderr,
-                        "pangea: conflicts: '%s' is no id; `pangea conflicts list` shows them, 4 digits of one are enough\n", id);
-                *code = EXIT_USAGE;
+                *code = refuse("bad_value",
+                               "conflicts: '%s' is no id; `pangea conflicts list` shows them, 4 digits of one are enough", id);
                 return NULL;
         }
         l->filter.id = id;
         json_t *all = conflicts_history(l->t, l->regions, &l->filter, &l->e), *one = NULL;
-        *code = EXIT_USAGE;
         if (!all)
                 *code = failed(l);
         else if (json_array_size(all) == 1)
                 one = json_incref(json_array_get(all, 0));
         else
-                fprintf(stderr, "pangea: conflicts: %s %s\n",
-                        json_array_size(all) ? "several conflicts begin with" : "no region knows a conflict", id);
+                *code = refuse("unknown_conflict", "conflicts: %s %s",
+                               json_array_size(all) ? "several conflicts begin with" : "no region knows a conflict", id);
         json_decref(all);
         return one;
 }
@@ -301,14 +300,14 @@ static struct conflict_region *writer(struct look *l, const json_t *c)
                 if (r->pg && r->region->role == ROLE_LEADER && recorded)
                         return r;
                 if (l->in->region)
-                        fprintf(stderr, "pangea: conflicts: region %s %s\n", r->region->name,
-                                !r->pg ? "does not answer"
-                                : r->region->role != ROLE_LEADER
-                                        ? "is a follower: nothing is written there"
-                                        : "did not record this conflict: it may not have applied all of its versions");
+                        (void)refuse("no_writer", "conflicts: region %s %s", r->region->name,
+                                     !r->pg ? "does not answer"
+                                     : r->region->role != ROLE_LEADER
+                                             ? "is a follower: nothing is written there"
+                                             : "did not record this conflict: it may not have applied all of its versions");
         }
         if (!l->in->region)
-                fputs("pangea: conflicts: no leader that recorded this conflict answers\n", stderr);
+                (void)refuse("no_writer", "conflicts: no leader that recorded this conflict answers");
         return NULL;
 }
 
@@ -319,12 +318,10 @@ static int resolve(struct look *l)
         json_t *set = l->in->set ? json_loads(l->in->set, 0, NULL) : NULL;
         struct buf sql;
         if (d == DECIDE_NOTHING || (l->in->set && !json_is_object(set))) {
-                fputs(l->in->set && !json_is_object(set)
-                              ? "pangea: conflicts: --set needs a JSON object of columns and values\n"
-                              : "pangea: conflicts resolve needs one of --take, --confirm, --set JSON, --delete\n",
-                      stderr);
                 json_decref(set);
-                return EXIT_USAGE;
+                return l->in->set && !json_is_object(set)
+                               ? refuse("bad_value", "conflicts: --set needs a JSON object of columns and values")
+                               : refuse("word_missing", "conflicts resolve needs one of --take, --confirm, --set JSON, --delete");
         }
         (void)say_unreachable(l);
         json_t *c = find(l, l->in->operands[1], &code);
@@ -413,11 +410,10 @@ int cmd_conflicts(struct invocation *in)
         for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++)
                 if (in->noperands > 0 && strcmp(in->operands[0], verbs[i].name) == 0 && in->noperands == verbs[i].operands)
                         verb = &verbs[i];
-        if (!verb) {
-                fputs("usage: pangea conflicts list [--waiting] | show ID | resolve ID --take|--confirm|--set JSON|--delete | stats\n",
-                      stderr);
-                return EXIT_USAGE;
-        }
+        if (!verb)
+                return refuse(
+                        "word_missing",
+                        "usage: pangea conflicts list [--waiting] | show ID | resolve ID --take|--confirm|--set JSON|--delete | stats");
         struct look l = {.in = in, .t = invocation_topology(in, &code)};
         if (!l.t)
                 return code;

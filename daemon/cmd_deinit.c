@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "daemon/errors.h"
 #include "daemon/init.h"
+#include "daemon/refuse.h"
 
 /* Runs "<before><quoted literal><after>", or prints it. */
 static enum status with_literal(struct init *i, const char *before, const char *literal, const char *after, struct err *e)
@@ -170,9 +171,7 @@ static int one_region(const struct invocation *in, const struct topology *t, con
         }
         if (st == ST_OK)
                 return EXIT_DONE;
-        fprintf(stderr, "pangea: deinit: %s%s%s\n", *e.name ? e.name : "", *e.name ? ": " : "", e.msg);
-        int code = exit_code_of(&e);
-        return code ? code : EXIT_RUNTIME;
+        return refuse_for("deinit", &e);
 }
 
 int cmd_deinit(struct invocation *in)
@@ -186,12 +185,12 @@ int cmd_deinit(struct invocation *in)
                         code = one_region(in, t, r);
                 } else {
                         char topic[128];
-                        fprintf(stderr,
-                                "pangea: deinit takes region %s out: its publication, replication slot, replication origins and schema pangea in its "
+                        code = refuse(
+                                "not_confirmed",
+                                "deinit takes region %s out: its publication, replication slot, replication origins and schema pangea in its "
                                 "database, and its topic %s with every change in it that the other regions have not applied yet, and its mirrors of other logs. Tables and rows "
-                                "stay. Say --yes to do it, --dry-run to see the statements.\n",
+                                "stay. Say --yes to do it, --dry-run to see the statements.",
                                 r->name, topology_topic(t, r->id, topic, sizeof topic));
-                        code = EXIT_USAGE;
                 }
         }
         topology_free(t);

@@ -6,6 +6,7 @@
 #include "base/buf.h"
 #include "change/wire.h"
 #include "daemon/command.h"
+#include "daemon/refuse.h"
 #include "kafka/kafka.h"
 
 #define MAX_RECORD (256U << 20)
@@ -13,8 +14,7 @@
 
 static int failed(const struct err *e)
 {
-        fprintf(stderr, "pangea: event decode: %s\n", e->msg);
-        return exit_code_of(e);
+        return refuse_for("event decode", e);
 }
 
 /* One record as JSON on a line of its own. */
@@ -137,19 +137,16 @@ static int decode_offset(const struct invocation *in, koffset_t from, int64_t co
 int cmd_event(struct invocation *in)
 {
         int64_t from, count = 1;
-        if (in->noperands < 1 || strcmp(in->operands[0], "decode") != 0 || in->noperands > 3) {
-                fputs("usage: pangea event decode [FILE|-]                     a raw record\n"
-                      "       pangea event decode --region R OFFSET [COUNT]    records of the region's log\n",
-                      stderr);
-                return EXIT_USAGE;
-        }
+        if (in->noperands < 1 || strcmp(in->operands[0], "decode") != 0)
+                return refuse("word_missing",
+                              "usage: pangea event decode [FILE|-]                     a raw record\n"
+                              "       pangea event decode --region R OFFSET [COUNT]    records of the region's log");
         if (in->noperands == 1)
                 return decode_file("-");
         if (!number(in->operands[1], &from)) /* a file whose name is a number: ./7 */
-                return in->noperands == 2 ? decode_file(in->operands[1]) : EXIT_USAGE;
-        if (in->noperands == 3 && (!number(in->operands[2], &count) || count < 1)) {
-                fprintf(stderr, "pangea: event decode: '%s' is not a count of records\n", in->operands[2]);
-                return EXIT_USAGE;
-        }
+                return in->noperands == 2 ? decode_file(in->operands[1])
+                                          : refuse("bad_value", "event decode: '%s' is not an offset", in->operands[1]);
+        if (in->noperands == 3 && (!number(in->operands[2], &count) || count < 1))
+                return refuse("bad_value", "event decode: '%s' is not a count of records", in->operands[2]);
         return decode_offset(in, (koffset_t){from}, count);
 }

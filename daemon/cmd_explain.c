@@ -4,6 +4,7 @@
 
 #include "daemon/command.h"
 #include "daemon/explain.h"
+#include "daemon/refuse.h"
 #include "daemon/term.h"
 
 static void print_text(const struct explanation *x)
@@ -29,12 +30,12 @@ int cmd_explain(struct invocation *in)
 {
         struct arena a;
         const char *nearest;
-        if (in->noperands != 1) {
-                fprintf(stderr,
-                        "pangea explain: what? A key of the topology, a named stop, a metric, a check of doctor, a command or an option, such as\n"
-                        "    pangea explain regions.us.role\n    pangea explain slot_lost\n");
-                return EXIT_USAGE;
-        }
+        if (in->noperands != 1)
+                return refuse(
+                        "word_missing",
+                        "explain: what? A key of the topology, a named stop, a metric, a check of doctor, a command or an option, such as\n"
+                        "    pangea explain regions.us.role\n    pangea explain slot_lost");
+        int code = EXIT_DONE;
         arena_init(&a);
         const struct explanation *found = explain(in->operands[0], &a, &nearest);
         if (found && in->json)
@@ -42,11 +43,12 @@ int cmd_explain(struct invocation *in)
         else if (found)
                 print_text(found);
         else if (nearest)
-                fprintf(stderr, "pangea: nothing is called '%s': did you mean '%s'?\n", in->operands[0], nearest);
+                code = refuse("unknown_name", "nothing is called '%s': did you mean '%s'?", in->operands[0], nearest);
         else
-                fprintf(stderr,
-                        "pangea: nothing is called '%s'; docs/topology.md, docs/errors.md, docs/metrics.md, docs/doctor.md and docs/commands.md have all names\n",
+                code = refuse(
+                        "unknown_name",
+                        "nothing is called '%s'; docs/topology.md, docs/errors.md, docs/metrics.md, docs/doctor.md and docs/commands.md have all names",
                         in->operands[0]);
         arena_release(&a);
-        return found ? EXIT_DONE : EXIT_USAGE;
+        return code;
 }

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "daemon/errors.h"
 #include "daemon/init.h"
+#include "daemon/refuse.h"
 
 /* report: its entry is appended there; NULL: none is wanted. */
 static int one_region(const struct invocation *in, const struct topology *t, const struct region *r, json_t *report)
@@ -26,9 +27,7 @@ static int one_region(const struct invocation *in, const struct topology *t, con
                         fprintf(stderr, "%s: ready\n", r->name);
                 return EXIT_DONE;
         }
-        fprintf(stderr, "pangea: init: %s%s%s\n", *e.name ? e.name : "", *e.name ? ": " : "", e.msg);
-        int code = exit_code_of(&e);
-        return code ? code : EXIT_RUNTIME;
+        return refuse_for("init", &e);
 }
 
 int cmd_init(struct invocation *in)
@@ -39,9 +38,8 @@ int cmd_init(struct invocation *in)
         if (!t)
                 return code;
         if (in->admin && !only && t->nregions > 1) {
-                fprintf(stderr, "pangea: --admin is a connection to one database: give --region too\n");
                 topology_free(t);
-                return EXIT_USAGE;
+                return refuse("region_not_given", "--admin is a connection to one database: give --region too");
         }
         json_t *report = in->json ? json_array() : NULL;
         signal(SIGPIPE, SIG_IGN);

@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "daemon/command.h"
+#include "daemon/refuse.h"
 #include "daemon/status.h"
 #include "topology/pause.h"
 
@@ -41,15 +42,12 @@ static bool concerns(const struct holding *h, int agent)
 static int check(struct holding *h)
 {
         if (h->in->agent && strcmp(h->in->agent, "capture") == 0 && (h->origin || h->r->role != ROLE_LEADER)) {
-                fprintf(stderr,
-                        h->origin ? "pangea: --origin is what apply gets from a region: it goes with --agent apply, or without\n"
-                                  : "pangea: a follower has no capture agent\n");
-                return EXIT_USAGE;
+                return refuse("option_clash", "%s",
+                              h->origin ? "--origin is what apply gets from a region: it goes with --agent apply, or without"
+                                        : "a follower has no capture agent");
         }
-        if (h->origin && (h->origin == h->r || h->origin->role != ROLE_LEADER)) {
-                fprintf(stderr, "pangea: --origin %s: it must be another leader\n", h->origin->name);
-                return EXIT_USAGE;
-        }
+        if (h->origin && (h->origin == h->r || h->origin->role != ROLE_LEADER))
+                return refuse("bad_value", "--origin %s: it must be another leader", h->origin->name);
         return EXIT_DONE;
 }
 
@@ -287,11 +285,8 @@ static int hold(struct invocation *in, bool pausing)
         }
         if (code == EXIT_DONE && h.r)
                 code = check(&h);
-        if (code == EXIT_DONE && go(&h, &e) != ST_OK) {
-                fprintf(stderr, "pangea: %s: %s\n", pausing ? "pause" : "resume", e.msg);
-                code = exit_code_of(&e);
-                code = code ? code : EXIT_RUNTIME;
-        }
+        if (code == EXIT_DONE && go(&h, &e) != ST_OK)
+                code = refuse_for(pausing ? "pause" : "resume", &e);
         pg_close(h.db);
         topology_free(t);
         return code;

@@ -11,6 +11,7 @@
 #include "daemon/command.h"
 #include "daemon/first.h"
 #include "daemon/init.h"
+#include "daemon/refuse.h"
 #include "daemon/run.h"
 #include "postgres/pg.h"
 
@@ -125,10 +126,10 @@ int cmd_run(struct invocation *in)
         }
         bool leader = r->role == ROLE_LEADER, only = in->agent != NULL, capture = only && strcmp(in->agent, "capture") == 0;
         if (capture && !leader) {
-                fprintf(stderr, "pangea: region %s is a follower: it has no capture agent (its apply agent keeps its log)\n",
-                        r->name);
+                code = refuse("option_clash", "region %s is a follower: it has no capture agent (its apply agent keeps its log)",
+                              r->name);
                 topology_free(t);
-                return EXIT_USAGE;
+                return code;
         }
         log_setup(t->cluster, r->name, wanted_level(), !isatty(STDERR_FILENO));
         log_event(LOG_INFO, "run.started", "version=%s\trole=%s\tagent=%s\tpid=%d", PANGEA_VERSION, leader ? "leader" : "follower",

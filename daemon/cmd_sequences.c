@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "config/suggest.h"
 #include "daemon/command.h"
+#include "daemon/refuse.h"
 #include "daemon/sequences.h"
 #include "daemon/table.h"
 
@@ -270,9 +271,7 @@ static int mode_of(const char *name, enum sequence_mode *out)
                 return EXIT_DONE;
         suggest_offer(&s, "interleave");
         suggest_offer(&s, "ranges");
-        fprintf(stderr, "pangea: --mode '%s': it is interleave or ranges%s%s%s\n", name, s.best ? ": did you mean '" : "",
-                s.best ? s.best : "", s.best ? "'?" : "");
-        return EXIT_USAGE;
+        return refuse("bad_value", "--mode '%s': it is interleave or ranges%s", name, refuse_meant(&s, (char[REFUSE_MEANT]){0}));
 }
 
 static enum status go(struct run *r, struct err *e)
@@ -295,10 +294,8 @@ int cmd_sequences(struct invocation *in)
         struct err e = {0};
         r->in = in;
         code = mode_of(in->mode, &r->mode);
-        if (code == EXIT_DONE && in->apply && in->dry_run) {
-                fprintf(stderr, "pangea: --apply and --dry-run: one of them\n");
-                code = EXIT_USAGE;
-        }
+        if (code == EXIT_DONE && in->apply && in->dry_run)
+                code = refuse("option_clash", "--apply and --dry-run: one of them");
         struct topology *t = code == EXIT_DONE ? invocation_topology(in, &code) : NULL;
         if (!t) {
                 free(r);
@@ -307,9 +304,7 @@ int cmd_sequences(struct invocation *in)
         r->t = t;
         arena_init(&r->arena);
         if (go(r, &e) != ST_OK) {
-                fprintf(stderr, "pangea: sequences: %s\n", e.msg);
-                code = exit_code_of(&e);
-                code = code ? code : EXIT_RUNTIME;
+                code = refuse_for("sequences", &e);
         } else {
                 if (in->json)
                         print_json(r);

@@ -6,6 +6,7 @@
 #include "config/suggest.h"
 #include "daemon/command.h"
 #include "daemon/graph.h"
+#include "daemon/refuse.h"
 #include "daemon/table.h"
 #include "postgres/conninfo.h"
 
@@ -195,9 +196,8 @@ static int format_of(const char *name, enum graph_format *out)
         *out = GRAPH_TABLE;
         if (!name)
                 return EXIT_DONE;
-        fprintf(stderr, "pangea: --format '%s': it is table, ascii, mermaid, dot or svg%s%s%s\n", name,
-                s.best ? ": did you mean '" : "", s.best ? s.best : "", s.best ? "'?" : "");
-        return EXIT_USAGE;
+        return refuse("bad_value", "--format '%s': it is table, ascii, mermaid, dot or svg%s", name,
+                      refuse_meant(&s, (char[REFUSE_MEANT]){0}));
 }
 
 int cmd_topology(struct invocation *in)

@@ -2,6 +2,7 @@
 
 #include "config/problem.h"
 #include "daemon/command.h"
+#include "daemon/refuse.h"
 
 /* pangea validate FILE: reads the topology as `run` would, without connecting anywhere. */
 
@@ -35,7 +36,7 @@ static void print_text(const struct topology *t, const struct problems *p, bool 
                 buf_printf(&out, "%s: ok: cluster %s, %zu region%s, %zu route%s\n", t->file, t->cluster, t->nregions,
                            t->nregions == 1 ? "" : "s", t->nroutes, t->nroutes == 1 ? "" : "s");
         else
-                fprintf(stderr, "%s: refused, %zu error%s\n", p->file, p->errors, p->errors == 1 ? "" : "s");
+                (void)refuse("topology_refused", "%s: refused, %zu error%s", p->file, p->errors, p->errors == 1 ? "" : "s");
         fputs(buf_cstr(&out), stdout);
         buf_release(&out);
         buf_release(&said);
@@ -46,11 +47,9 @@ int cmd_validate(struct invocation *in)
         const char *file = in->noperands > 0 ? in->operands[0] : in->topology_file;
         struct topology *t = NULL;
         struct problems p;
-        if (!file || in->noperands > 1) {
-                fprintf(stderr, "pangea validate: %s; usage: pangea validate FILE [--print] [--json]\n",
-                        file ? "one file at a time" : "no file was named (an operand, --topology or PANGEA_TOPOLOGY)");
-                return EXIT_USAGE;
-        }
+        if (!file)
+                return refuse("topology_not_given", "validate: no file was named (an operand, --topology or PANGEA_TOPOLOGY); "
+                                                    "usage: pangea validate FILE [--print] [--json]");
         problems_init(&p, file);
         enum status s = topology_check(file, &t, &p);
         if (in->json)

@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include "daemon/command.h"
+#include "daemon/refuse.h"
 #include "daemon/verify.h"
 
 #define DEFAULT_TIMEOUT_S 60
@@ -44,10 +45,9 @@ int cmd_verify(struct invocation *in)
         if (s == ST_OK) {
                 code = answer(verify_report(v), in->json);
         } else {
-                fprintf(stderr, "pangea: verify: %s\n", e.msg);
+                code = refuse_for("verify", &e);
                 if (in->json)
                         verify_print_failure(t, &e);
-                code = exit_code_of(&e);
         }
         verify_free(v);
         topology_free(t);

@@ -7,17 +7,14 @@
 
 #include "config/suggest.h"
 #include "daemon/commands.h"
+#include "daemon/refuse.h"
 #include "postgres/pg.h"
 
 /* ---- the command line ---------------------------------------------------------------------------------------------------------------- */
-static int usage(const char *problem, const char *what, const char *nearest)
+/* What was probably meant, or where to look. */
+static const char *hint(const struct suggestion *s, char room[REFUSE_MEANT])
 {
-        fprintf(stderr, "pangea: %s '%s'", problem, what);
-        if (nearest)
-                fprintf(stderr, ": did you mean '%s'?\n", nearest);
-        else
-                fprintf(stderr, "; `pangea help` lists what there is\n");
-        return EXIT_USAGE;
+        return s->best ? refuse_meant(s, room) : "; `pangea help` lists what there is";
 }
 
 int command_unknown(const char *name)
@@ -25,7 +22,7 @@ int command_unknown(const char *name)
         struct suggestion s = {.written = name};
         for (size_t i = 0; i < command_count; i++)
                 suggest_offer(&s, command_table[i].name);
-        return usage("there is no command", name, s.best);
+        return refuse("unknown_command", "there is no command '%s'%s", name, hint(&s, (char[REFUSE_MEANT]){0}));
 }
 
 static int unknown_option(const char *text)
@@ -33,17 +30,15 @@ static int unknown_option(const char *text)
         struct suggestion s = {.written = text + strspn(text, "-")};
         for (size_t i = 0; i < OPT_COUNT; i++)
                 suggest_offer(&s, option_table[i].name);
-        return usage("there is no option", text, s.best);
+        return refuse("unknown_option", "there is no option '%s'%s", text, hint(&s, (char[REFUSE_MEANT]){0}));
 }
 
 static int set_timeout(struct invocation *in, const char *text)
 {
         char *end;
         long v = strtol(text, &end, 10);
-        if (*end || end == text || v < 1 || v > 86400) {
-                fprintf(stderr, "pangea: --timeout '%s': seconds are needed, 1 to 86400\n", text);
-                return EXIT_USAGE;
-        }
+        if (*end || end == text || v < 1 || v > 86400)
+                return refuse("bad_value", "--timeout '%s': seconds are needed, 1 to 86400", text);
         in->timeout_s = (int)v;
         return EXIT_DONE;
 }
@@ -52,20 +47,16 @@ static int set_number(const char *option, const char *what, const char *text, in
 {
         char *end;
         long long v = strtoll(text, &end, 10);
-        if (*end || end == text || v < 1 || v > INT32_MAX) {
-                fprintf(stderr, "pangea: %s '%s': %s is needed, at least 1\n", option, text, what);
-                return EXIT_USAGE;
-        }
+        if (*end || end == text || v < 1 || v > INT32_MAX)
+                return refuse("bad_value", "%s '%s': %s is needed, at least 1", option, text, what);
         *out = v;
         return EXIT_DONE;
 }
 
 static int set_agent(struct invocation *in, const char *text)
 {
-        if (strcmp(text, "capture") != 0 && strcmp(text, "apply") != 0) {
-                fprintf(stderr, "pangea: --agent '%s': it is capture or apply\n", text);
-                return EXIT_USAGE;
-        }
+        if (strcmp(text, "capture") != 0 && strcmp(text, "apply") != 0)
+                return refuse("bad_value", "--agent '%s': it is capture or apply", text);
         in->agent = text;
         return EXIT_DONE;
 }
@@ -73,10 +64,8 @@ static int set_agent(struct invocation *in, const char *text)
 static int set_http(struct invocation *in, const char *text)
 {
         struct http_listen at;
-        if (strcmp(text, "off") != 0 && !http_listen_parse(text, &at)) {
-                fprintf(stderr, "pangea: --http '%s': an address and a port are needed, such as 127.0.0.1:8301, or off\n", text);
-                return EXIT_USAGE;
-        }
+        if (strcmp(text, "off") != 0 && !http_listen_parse(text, &at))
+                return refuse("bad_value", "--http '%s': an address and a port are needed, such as 127.0.0.1:8301, or off", text);
         in->http = text;
         return EXIT_DONE;
 }
@@ -157,10 +146,8 @@ static int parse_options(int argc, char **argv, struct invocation *in, uint64_t 
         optind = 0;
         while (code == EXIT_DONE && (got = getopt_long(argc, argv, shorts, longs, NULL)) != -1) {
                 int o = option_of(got);
-                if (got == ':') {
-                        fprintf(stderr, "pangea: %s needs a value\n", argv[optind - 1]);
-                        return EXIT_USAGE;
-                }
+                if (got == ':')
+                        return refuse("value_missing", "%s needs a value", argv[optind - 1]);
                 if (o < 0)
                         return unknown_option(argv[optind - 1]);
                 *given |= UINT64_C(1) << o;
@@ -204,13 +191,12 @@ int command_parse(int argc, char **argv, struct invocation *in)
         if (taken & (UINT64_C(1) << OPT_TOPOLOGY)) /* scripts give both to every command; those of all regions need no region */
                 taken |= UINT64_C(1) << OPT_REGION;
         for (unsigned i = 0; i < OPT_COUNT; i++)
-                if ((given & ~taken) & (UINT64_C(1) << i)) {
-                        fprintf(stderr, "pangea: %s has no option --%s; `pangea help %s` shows those it has\n", in->command->name,
-                                option_table[i].name, in->command->name);
-                        return EXIT_USAGE;
-                }
+                if ((given & ~taken) & (UINT64_C(1) << i))
+                        return refuse("option_not_here", "%s has no option --%s; `pangea help %s` shows those it has",
+                                      in->command->name, option_table[i].name, in->command->name);
         if (in->noperands > in->command->operands)
-                return usage("one word too many:", in->operands[in->command->operands], NULL);
+                return refuse("word_too_many", "one word too many: '%s'; `pangea help %s` shows how it is written",
+                              in->operands[in->command->operands], in->command->name);
         return EXIT_DONE;
 }
 
@@ -220,6 +206,7 @@ int command_main(int argc, char **argv)
         int code = command_parse(argc, argv, &in);
         if (code == EXIT_USAGE && in.command && strcmp(in.command->name, "help") == 0 && in.noperands == 0) {
                 struct buf out; /* `pangea` alone: the overview, as an error */
+                code = refuse("word_missing", "which command? These are there");
                 buf_init(&out, 1u << 16);
                 commands_overview(&out);
                 fputs(buf_cstr(&out), stderr);
@@ -236,15 +223,14 @@ struct topology *invocation_topology(const struct invocation *in, int *code)
         struct buf errors;
         *code = EXIT_DONE;
         if (!in->topology_file) {
-                fprintf(stderr, "pangea: which topology? Give --topology FILE or set PANGEA_TOPOLOGY\n");
-                *code = EXIT_USAGE;
+                *code = refuse("topology_not_given", "which topology? Give --topology FILE or set PANGEA_TOPOLOGY");
                 return NULL;
         }
         buf_init(&errors, 1u << 20);
         if (topology_load(in->topology_file, &t, &errors) != ST_OK) {
                 const char *text = buf_cstr(&errors);
                 fprintf(stderr, "%s%s", text, errors.len && text[errors.len - 1] == '\n' ? "" : "\n");
-                *code = EXIT_USAGE;
+                *code = refuse("topology_refused", "%s cannot be used: see above", in->topology_file);
                 t = NULL;
         }
         buf_release(&errors);
@@ -260,18 +246,20 @@ const struct region *invocation_region(const struct invocation *in, const struct
         if (r)
                 return r;
         struct suggestion s = {.written = in->region ? in->region : ""};
-        for (size_t i = 0; in->region && i < t->nregions; i++)
-                suggest_offer(&s, t->regions[i].name);
-        fprintf(stderr, "pangea: ");
+        struct buf names;
+        buf_init(&names, 1u << 20);
+        for (size_t i = 0; i < t->nregions; i++) {
+                if (in->region)
+                        suggest_offer(&s, t->regions[i].name);
+                buf_printf(&names, "%s%s", i ? ", " : "", t->regions[i].name);
+        }
         if (in->region)
-                fprintf(stderr, "there is no region '%s' in %s%s%s%s; it has", in->region, t->file,
-                        s.best ? ": did you mean '" : "", s.best ? s.best : "", s.best ? "'?" : "");
+                *code = refuse("unknown_region", "there is no region '%s' in %s%s; it has %s", in->region, t->file,
+                               refuse_meant(&s, (char[REFUSE_MEANT]){0}), buf_cstr(&names));
         else
-                fprintf(stderr, "which region? Give --region NAME or set PANGEA_REGION; there are");
-        for (size_t i = 0; i < t->nregions; i++)
-                fprintf(stderr, "%s %s", i ? "," : "", t->regions[i].name);
-        fputc('\n', stderr);
-        *code = EXIT_USAGE;
+                *code = refuse("region_not_given", "which region? Give --region NAME or set PANGEA_REGION; there are %s",
+                               buf_cstr(&names));
+        buf_release(&names);
         return NULL;
 }
 

@@ -144,6 +144,42 @@ const struct error_row error_table[] = {
         {"suppressed_full", EXIT_RUNTIME,
          "a million rows wait outside their tables already because others hold their unique values",
          "change or delete rows that pangea.suppressed.held_by names; the origin goes on by itself"},
+        /* the command line */
+        {"unknown_command", EXIT_USAGE, "there is no command of that name", "`pangea help` lists the commands"},
+        {"unknown_option", EXIT_USAGE, "no command has an option of that name",
+         "`pangea help` with the command's name lists its options"},
+        {"option_not_here", EXIT_USAGE, "the option is another command's",
+         "`pangea help` with the command's name lists its options"},
+        {"option_clash", EXIT_USAGE, "two of the options, or an option and the region's role, do not go together",
+         "leave out what the message names"},
+        {"value_missing", EXIT_USAGE, "an option that needs a value came without one", "write the value behind the option"},
+        {"bad_value", EXIT_USAGE, "an option or a word has a value that is not possible", "write one that the message names"},
+        {"word_missing", EXIT_USAGE, "the command needs another word, or an option that says what to do",
+         "add what the message names; `pangea help` with the command's name shows how it is written"},
+        {"word_too_many", EXIT_USAGE, "the command takes no further word", "leave it out, or put an option's name before it"},
+        {"topology_not_given", EXIT_USAGE, "the command needs the topology, and no file was named",
+         "give --topology FILE or set PANGEA_TOPOLOGY"},
+        {"topology_refused", EXIT_USAGE, "the topology has errors: each was printed with its place",
+         "correct them; `pangea validate FILE` shows them all again"},
+        {"region_not_given", EXIT_USAGE, "the command is about one region, and the topology has several",
+         "give --region NAME or set PANGEA_REGION"},
+        {"unknown_region", EXIT_USAGE, "the topology has no region of that name", "write one that the message names"},
+        {"unknown_name", EXIT_USAGE, "there is no key, named stop, metric, check, command or option of that name to explain",
+         "look the name up in docs/, or take the one that the message offers"},
+        {"unknown_conflict", EXIT_USAGE, "no conflict, or more than one, has an id that begins like that",
+         "`pangea conflicts list` shows the ids; write more of its digits"},
+        {"no_writer", EXIT_USAGE,
+         "no leader can write the decision: it does not answer, is a follower, or did not record the conflict",
+         "name another region with --region, or try again when it answers"},
+        {"not_confirmed", EXIT_USAGE, "the command takes something away and waits for a yes", "read what it says, then add --yes"},
+        {"bad_input", EXIT_USAGE, "a file, a secret, a setting or a value that was given cannot be used",
+         "correct what the message names"},
+        /* what a command ends with that has no name of its own */
+        {"postgres_away", EXIT_POSTGRES, "a region's PostgreSQL cannot be reached, or ended the connection",
+         "look at the server, the conninfo and the network"},
+        {"postgres_refused", EXIT_POSTGRES, "PostgreSQL refused a statement", "do what the message names"},
+        {"failed", EXIT_RUNTIME, "a command could not do its work, for a reason that only the message tells",
+         "see the message; try again"},
 };
 const size_t error_count = sizeof error_table / sizeof *error_table;
 
@@ -153,6 +189,21 @@ const struct error_row *error_find(const char *name)
                 if (strcmp(error_table[i].name, name) == 0)
                         return &error_table[i];
         return NULL;
+}
+
+/* Connections that could not be made or broke: class 08, and 57P, a server that starts or stops. */
+static bool connection_lost(const char *sqlstate)
+{
+        return strncmp(sqlstate, "08", 2) == 0 || strncmp(sqlstate, "57P", 3) == 0;
+}
+
+const char *error_name(const struct err *e)
+{
+        if (error_find(e->name))
+                return e->name;
+        if (*e->sqlstate)
+                return connection_lost(e->sqlstate) ? "postgres_away" : "postgres_refused";
+        return e->code == ST_CONFIG ? "bad_input" : "failed";
 }
 
 int exit_code_of(const struct err *e)
@@ -180,7 +231,8 @@ void errors_markdown(struct buf *out)
                 "# Named stops\n\n<!-- printed from daemon/errors.c; tests/unit/test_daemon_errors.c holds them together (UPDATE=1 "
                 "rewrites) -->\n\n"
                 "Whatever cannot go on says so by one of these names: in the log (`error=`), in `pangea status` and in the exit code. A stop is\n"
-                "judged anew at each start, never remembered.\n\n| name | exit | what it means | what mends it |\n|---|---|---|---|\n");
+                "judged anew at each start, never remembered. A command that does not do what it was asked says\n"
+                "`pangea: NAME: what is wrong` on stderr, or `pangea: COMMAND: NAME: what is wrong` once it had begun.\n\n| name | exit | what it means | what mends it |\n|---|---|---|---|\n");
         for (size_t i = 0; i < error_count; i++)
                 buf_printf(out, "| `%s` | %d | %s | %s |\n", error_table[i].name, (int)error_table[i].exit, error_table[i].cause,
                            error_table[i].cure);

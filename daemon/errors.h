@@ -16,6 +16,8 @@ extern const size_t error_count;
 
 /* NULL when the name is none of the table. */
 const struct error_row *error_find(const char *name);
+/* The name of an error that a command ends with: its own, else that of its kind. Always one of the table. */
+const char *error_name(const struct err *e);
 /* docs/errors.md */
 void errors_markdown(struct buf *out);
 

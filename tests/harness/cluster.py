@@ -263,7 +263,7 @@ class Cluster:
     # ---- commands ----
     def command(self, *args, check=0, limit=60, env=None):
         """Runs `pangea ARGS`; (exit code, stdout, stderr). check: the exit code that is right, None for any."""
-        environment = dict(os.environ, PANGEA_TOPOLOGY=self.topology_file, **(env or {}))
+        environment = {**os.environ, "PANGEA_TOPOLOGY": self.topology_file, **(env or {})}
         done = subprocess.run([self.pangea, *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL,
                               env=environment, timeout=limit * SLOW)
         out, err = done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")

@@ -1,6 +1,6 @@
 """docs/json.md as a check: what a command prints with --json has the members that the document shows, no others, and of those types.
 
-A block there is JSON whose strings say what stands in their place: "text", "text or null", "number", "integer", "true or false", "anything", or the
+A block there is JSON whose strings say what stands in their place: "text", "text or null", "number", "integer", "true or false", "anything", "column value", or the
 words that are possible: "error, warning, note". A list shows its element; an object with the one member "*" shows the values of a map. A member
 whose name ends in "?" may be absent."""
 import json
@@ -22,7 +22,7 @@ def check(command, value, whole=False):
     """whole: members that may be absent must be there."""
     shape = documented(command)
     wrong = list(differences(required(shape) if whole else shape, value, "value"))
-    assert not wrong, f"pangea {command} --json is not what docs/json.md says:\n" + "\n".join(wrong)
+    assert not wrong, f"pangea {command}: JSON is not what docs/json.md says:\n" + "\n".join(wrong)
 
 
 def required(shape):
@@ -33,7 +33,21 @@ def required(shape):
 
 SIMPLE = {"text": lambda v: isinstance(v, str), "number": lambda v: isinstance(v, (int, float)) and not isinstance(v, bool),
           "integer": lambda v: isinstance(v, int) and not isinstance(v, bool), "true or false": lambda v: isinstance(v, bool),
-          "anything": lambda v: True}
+          "anything": lambda v: True, "column value": lambda v: column_value(v)}
+
+
+def column_value(v):
+    """As `pangea event decode` shows it: null, text, binary with what it means, or a large value that did not change."""
+    if isinstance(v, dict):
+        return v == {"unsent": True} or (set(v) <= {"hex", "text"} and all(isinstance(one, str) for one in v.values()) and re.fullmatch("([0-9a-f]{2})*", v["hex"]))
+    return v is None or isinstance(v, str)
+
+
+def record(value):
+    """One record of `pangea event decode`."""
+    kind = value["kind"]
+    check(f"event decode`, {'an' if kind == 'epoch' else 'a'} {kind.upper()}", value)
+    return kind
 
 
 def fits(shape, value):

@@ -13,6 +13,7 @@ import xml.etree.ElementTree as xml
 from harness import shape
 from harness.case import test
 from harness.daemon import die_with_parent
+from harness.servers import ROOT
 from harness.wait import until
 
 T = "CREATE TABLE public.t (id int PRIMARY KEY, v text)"
@@ -113,6 +114,81 @@ def shapes(c):
         code, out, err = c.command(*args, "--json", check=None)
         assert code in codes, (args, code, out, err)
         shape.check(args[0], json.loads(out))
+
+
+RECORDS = ("CREATE TABLE public.kinds (id int PRIMARY KEY, n numeric, b bytea, v text)",
+           "CREATE TABLE public.parts (id int PRIMARY KEY, v text) PARTITION BY RANGE (id)",
+           "CREATE TABLE public.parts_1 PARTITION OF public.parts FOR VALUES FROM (0) TO (100)",
+           "CREATE TABLE public.single (id int PRIMARY KEY, n int, large text)", "ALTER TABLE public.single ALTER large SET STORAGE EXTERNAL")
+
+
+# one region writes public.single: it keeps its identity, and a large value that an update leaves alone is not sent. A rule: it is announced
+OF_ONE = {"routes": [{"tables": ["public.single"], "from": ["us"]}, {"tables": ["public.kinds", "public.parts", "public.barrier"]}],
+          "conflicts": {"tables": {"public.kinds": {"resolver": "greatest", "by": "n"}}}}
+
+
+@test(tables="; ".join(RECORDS), topology=OF_ONE, limit=90)
+def records_of_a_log(c):
+    """every kind of record, change and value that `event decode` prints is documented, and nothing that is documented never comes"""
+    for sql in ("INSERT INTO kinds VALUES (1, 1.5, '\\x00ff', NULL)", "UPDATE kinds SET v = 'x'", "DELETE FROM kinds", "TRUNCATE kinds",
+                "INSERT INTO parts VALUES (1, 'x')", "INSERT INTO single VALUES (1, 1, repeat('0123456789', 1000))", "UPDATE single SET n = 2",
+                "INSERT INTO kinds (id, v) SELECT 2, string_agg(md5(i::text), '') FROM generate_series(1, 60000) i"):
+        c.us.app(sql)
+    c.barrier()
+    _, out, _ = c.command("event", "decode", "--region", "us", "0", "1000")
+    records = [json.loads(line) for line in out.splitlines()]
+    assert {shape.record(r) for r in records} == {"epoch", "group", "progress", "marker"}, out[-2000:]
+    seen = {name for r in records for name in members(r)}
+    want = {name for kind in ("an EPOCH", "a GROUP", "a PROGRESS", "a MARKER") for name in members(shape.required(shape.documented("event decode`, " + kind)))}
+    assert want - {"*"} <= seen, (want - seen, "is documented and was in none of", len(records))
+    changes = [ch for r in records for ch in r.get("changes", ())]
+    assert {ch["op"] for ch in changes} == {"insert", "update", "delete", "truncate"}, changes
+    row = next(ch["row"] for ch in changes if ch["op"] == "insert" and ch["table"] == "kinds")
+    assert row == {"id": {"hex": "00000001", "text": "1"}, "n": "1.5", "b": {"hex": "00ff", "text": "\\x00ff"}, "v": None}, row
+    assert any(v == {"unsent": True} for ch in changes for v in ch.get("row", {}).values()), "no value was unsent"
+
+
+def members(value):
+    """The names of the members of a value and of all in it."""
+    if isinstance(value, dict):
+        for name, one in value.items():
+            yield name
+            yield from members(one)
+    elif isinstance(value, list):
+        for one in value:
+            yield from members(one)
+
+
+@test(tables=T)
+def refusals(c):
+    """what a command cannot do it says by a name that docs/errors.md has, with that name's exit code"""
+    file = os.path.join(c.folder, "not_a_record")
+    with open(file, "wb") as f:
+        f.write(b"no record")
+    with open(os.path.join(ROOT, "docs", "errors.md")) as f:
+        exits = {name: int(code) for name, code in re.findall(r"^\| `(\w+)` \| (\d) \|", f.read(), re.M)}
+    c.us.kill()
+    for args, name, env in REFUSED:
+        code, out, err = c.command(*(a.format(file=file) for a in args), check=None, env=env)
+        said = re.findall(r"^pangea: (?:[a-z ]+: )?([a-z]+_[a-z_]+): ", err, re.M)
+        assert said[-1:] == [name] and code == exits[name] and not out, (args, name, code, out, err)
+
+
+NO_FILE = {"PANGEA_TOPOLOGY": ""}
+REFUSED = (
+    ([], "word_missing", None), (["status"], "topology_not_given", NO_FILE), (["validate"], "topology_not_given", NO_FILE),
+    (["status", "--topology", "/nowhere.yaml"], "topology_refused", None), (["run"], "region_not_given", None),
+    (["init", "--admin", "host=/tmp"], "region_not_given", None), (["run", "--region", "mars"], "unknown_region", None),
+    (["pause", "--region", "us", "--agent", "capture", "--origin", "eu"], "option_clash", None),
+    (["pause", "--region", "us", "--origin", "us"], "bad_value", None), (["sequences", "--apply", "--dry-run"], "option_clash", None),
+    (["sequences", "--mode", "odd"], "bad_value", None), (["topology", "--format", "gif"], "bad_value", None), (["completion"], "word_missing", None),
+    (["completion", "csh"], "bad_value", None), (["explain"], "word_missing", None), (["explain", "nothing_like_it"], "unknown_name", None),
+    (["deinit", "--region", "us"], "not_confirmed", None), (["conflicts"], "word_missing", None), (["conflicts", "show", "xyz"], "bad_value", None),
+    (["conflicts", "show", "00000000"], "unknown_conflict", None), (["conflicts", "resolve", "0000"], "word_missing", None),
+    (["conflicts", "resolve", "0000", "--set", "1"], "bad_value", None), (["event"], "word_missing", None),
+    (["event", "decode", "/nowhere"], "bad_input", None), (["event", "decode", "{file}"], "record_damaged", None),
+    (["event", "decode", "--region", "us", "99999999"], "bad_input", None), (["event", "decode", "--region", "us", "0", "none"], "bad_value", None),
+    (["event", "decode", "x", "y"], "bad_value", None))
 
 
 @test(tables=T)

@@ -5,10 +5,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "daemon/commands.h"
+#include "daemon/errors.h"
 
 #define ARGS 8
 
@@ -17,25 +19,75 @@ static const struct {
         int code;
         const char *command; /* NULL: none */
         int noperands;
+        const char *says; /* "name: text", the name one of docs/errors.md */
 } lines[] = {
-        {"a command by itself", {"status"}, EXIT_DONE, "status", 0},
-        {"options before the command", {"--json", "status"}, EXIT_DONE, "status", 0},
-        {"an option's value is no operand", {"init", "--region", "us"}, EXIT_DONE, "init", 0},
-        {"operands behind options", {"event", "--region", "us", "decode", "7", "2"}, EXIT_DONE, "event", 3},
-        {"one operand too many", {"event", "decode", "7", "2", "9"}, EXIT_USAGE, NULL, 0},
-        {"no command takes what it does not know", {"run", "now"}, EXIT_USAGE, NULL, 0},
-        {"another command's option", {"status", "--yes"}, EXIT_USAGE, NULL, 0},
-        {"unknown command", {"stauts"}, EXIT_USAGE, NULL, 0},
-        {"unknown option", {"status", "--jsno"}, EXIT_USAGE, NULL, 0},
-        {"unknown letter", {"status", "-z"}, EXIT_USAGE, NULL, 0},
-        {"a value is missing", {"init", "--region"}, EXIT_USAGE, NULL, 0},
-        {"an agent that does not exist", {"run", "--agent", "both"}, EXIT_USAGE, NULL, 0},
-        {"time-out zero", {"verify", "--timeout", "0"}, EXIT_USAGE, NULL, 0},
-        {"time-out that is no number", {"verify", "--timeout", "10s"}, EXIT_USAGE, NULL, 0},
-        {"help of a command by option", {"init", "--help"}, EXIT_DONE, "help", 1},
-        {"help alone", {"--help"}, EXIT_DONE, "help", 0},
-        {"nothing at all", {NULL}, EXIT_USAGE, "help", 0},
+        {"a command by itself", {"status"}, EXIT_DONE, "status", 0, NULL},
+        {"options before the command", {"--json", "status"}, EXIT_DONE, "status", 0, NULL},
+        {"an option's value is no operand", {"init", "--region", "us"}, EXIT_DONE, "init", 0, NULL},
+        {"operands behind options", {"event", "--region", "us", "decode", "7", "2"}, EXIT_DONE, "event", 3, NULL},
+        {"one operand too many",
+         {"event", "decode", "7", "2", "9"},
+         EXIT_USAGE,
+         NULL,
+         0,
+         "word_too_many: one word too many: '9'; `pangea help event`"},
+        {"no command takes what it does not know", {"run", "now"}, EXIT_USAGE, NULL, 0, "word_too_many: one word too many: 'now'"},
+        {"another command's option", {"status", "--yes"}, EXIT_USAGE, NULL, 0, "option_not_here: status has no option --yes"},
+        {"unknown command",
+         {"stauts"},
+         EXIT_USAGE,
+         NULL,
+         0,
+         "unknown_command: there is no command 'stauts': did you mean 'status'?"},
+        {"unknown option",
+         {"status", "--jsno"},
+         EXIT_USAGE,
+         NULL,
+         0,
+         "unknown_option: there is no option '--jsno': did you mean 'json'?"},
+        {"unknown letter", {"status", "-z"}, EXIT_USAGE, NULL, 0, "unknown_option: there is no option '-z'"},
+        {"a value is missing", {"init", "--region"}, EXIT_USAGE, NULL, 0, "value_missing: --region needs a value"},
+        {"an agent that does not exist", {"run", "--agent", "both"}, EXIT_USAGE, NULL, 0, "bad_value: --agent 'both'"},
+        {"time-out zero", {"verify", "--timeout", "0"}, EXIT_USAGE, NULL, 0, "bad_value: --timeout '0'"},
+        {"time-out that is no number", {"verify", "--timeout", "10s"}, EXIT_USAGE, NULL, 0, "bad_value: --timeout '10s'"},
+        {"an address without a port", {"run", "--http", "here"}, EXIT_USAGE, NULL, 0, "bad_value: --http 'here'"},
+        {"no rows", {"conflicts", "--limit", "0", "list"}, EXIT_USAGE, NULL, 0, "bad_value: --limit '0'"},
+        {"help of a command by option", {"init", "--help"}, EXIT_DONE, "help", 1, NULL},
+        {"help alone", {"--help"}, EXIT_DONE, "help", 0, NULL},
+        {"nothing at all", {NULL}, EXIT_USAGE, "help", 0, NULL},
 };
+
+static FILE *hear(int *saved)
+{
+        FILE *f = tmpfile();
+        assert_non_null(f);
+        fflush(stderr);
+        *saved = dup(STDERR_FILENO);
+        assert_true(dup2(fileno(f), STDERR_FILENO) >= 0);
+        return f;
+}
+
+static void heard(FILE *f, int saved, char *text, size_t size)
+{
+        fflush(stderr);
+        assert_true(dup2(saved, STDERR_FILENO) >= 0);
+        close(saved);
+        rewind(f);
+        text[fread(text, 1, size - 1, f)] = 0;
+        fclose(f);
+}
+
+static void named_refusal(const char *why, const char *text, const char *want)
+{
+        static const char before[] = "pangea: ";
+        if (strncmp(text, before, strlen(before)) != 0 || strncmp(text + strlen(before), want, strlen(want)) != 0)
+                fail_msg("%s: it says \"%s\", want \"%s%s\"", why, text, before, want);
+        char name[40] = "";
+        snprintf(name, sizeof name, "%.*s", (int)strcspn(want, ":"), want);
+        const struct error_row *row = error_find(name);
+        assert_non_null(row);
+        assert_int_equal(row->exit, EXIT_USAGE);
+}
 
 static void command_lines(void **state)
 {
@@ -48,7 +100,15 @@ static void command_lines(void **state)
                         snprintf(copy[argc], sizeof copy[argc], "%s", lines[i].argv[argc - 1]);
                         argv[argc] = copy[argc];
                 }
+                char text[400];
+                int saved;
+                FILE *f = hear(&saved);
                 int code = command_parse(argc, argv, &in);
+                heard(f, saved, text, sizeof text);
+                if (lines[i].says)
+                        named_refusal(lines[i].why, text, lines[i].says);
+                else if (*text)
+                        fail_msg("%s: it says \"%s\"", lines[i].why, text);
                 if (code != lines[i].code)
                         fail_msg("%s: exit code %d, want %d", lines[i].why, code, lines[i].code);
                 if (lines[i].command && (strcmp(in.command->name, lines[i].command) != 0 || in.noperands != lines[i].noperands))

@@ -50,7 +50,7 @@ static size_t names_of_file(const char *file)
         buf_init(&text, 0);
         slurp(file, &text);
         static const char *const before[] = {"err_named(",   "stop_named(", "ST_DATA, \"", "ST_FATAL, \"",
-                                             "ST_RETRY, \"", "? name : \"", "        {\""};
+                                             "ST_RETRY, \"", "? name : \"", "refuse(\"",   "        {\""};
         size_t ways = sizeof before / sizeof *before;
         if (strcmp(file, "capture/stops.c") != 0)
                 ways--; /* the last is how a row of that table begins */
@@ -96,6 +96,28 @@ static void sources_name_what_the_table_knows(void **state)
         assert_true(n > 20); /* it did find them */
 }
 
+/* Whatever a command says when it does not do what it was asked goes through refuse(), which puts the name first. */
+static void says_it_itself(const char *file, void *ctx)
+{
+        static const char *const ways[] = {"\"pangea: ", "stderr, \"usage", "(\"usage", "stderr, \"pangea"};
+        struct buf text;
+        (void)ctx;
+        if (strncmp(file, "daemon/", 7) != 0 || strcmp(file, "daemon/refuse.c") == 0)
+                return;
+        buf_init(&text, 0);
+        slurp(file, &text);
+        for (size_t i = 0; i < sizeof ways / sizeof *ways; i++)
+                if (strstr(buf_cstr(&text), ways[i]))
+                        fail_msg("%s: %s..: a refusal without a name; refuse() says it with one", file, ways[i]);
+        buf_release(&text);
+}
+
+static void refusals_have_names(void **state)
+{
+        (void)state;
+        each_source(says_it_itself, NULL);
+}
+
 static void find_rows(const char *file, void *ctx)
 {
         bool *found = ctx;
@@ -110,17 +132,6 @@ static void find_rows(const char *file, void *ctx)
                 found[i] = found[i] || strstr(buf_cstr(&text), quoted);
         }
         buf_release(&text);
-}
-
-static void every_row_can_happen(void **state)
-{
-        (void)state;
-        bool found[200] = {false};
-        assert_true(error_count < sizeof found);
-        each_source(find_rows, found);
-        for (size_t i = 0; i < error_count; i++)
-                if (!found[i])
-                        fail_msg("%s: no source stops by that name", error_table[i].name);
 }
 
 static void table_is_complete(void **state)
@@ -139,23 +150,50 @@ static const struct {
         const char *why;
         struct err e;
         int code;
+        const char *name; /* by which a command calls it; NULL: it ends nothing */
 } codes[] = {
-        {"a name decides", {.code = ST_DATA, .name = "slot_missing"}, EXIT_POSTGRES},
-        {"a name of Kafka's", {.code = ST_DATA, .name = "topic_missing"}, EXIT_KAFKA},
-        {"a name wins over SQLSTATE", {.code = ST_DATA, .name = "not_initialized", .sqlstate = "42P01"}, EXIT_USAGE},
-        {"SQLSTATE is PostgreSQL's", {.code = ST_RETRY, .sqlstate = "08006"}, EXIT_POSTGRES},
-        {"a name nobody knows is no success", {.code = ST_FATAL, .name = "whatever"}, EXIT_RUNTIME},
-        {"configuration", {.code = ST_CONFIG}, EXIT_USAGE},
-        {"asked to stop", {.code = ST_STOP}, EXIT_DONE},
-        {"transient, and given up", {.code = ST_RETRY}, EXIT_RUNTIME},
+        {"a name decides", {.code = ST_DATA, .name = "slot_missing"}, EXIT_POSTGRES, "slot_missing"},
+        {"a name of Kafka's", {.code = ST_DATA, .name = "topic_missing"}, EXIT_KAFKA, NULL},
+        {"a name wins over SQLSTATE",
+         {.code = ST_DATA, .name = "not_initialized", .sqlstate = "42P01"},
+         EXIT_USAGE,
+         "not_initialized"},
+        {"SQLSTATE is PostgreSQL's", {.code = ST_RETRY, .sqlstate = "08006"}, EXIT_POSTGRES, "postgres_away"},
+        {"a server that shuts down", {.code = ST_RETRY, .sqlstate = "57P01"}, EXIT_POSTGRES, "postgres_away"},
+        {"a statement was cancelled: the server is there",
+         {.code = ST_RETRY, .sqlstate = "57014"},
+         EXIT_POSTGRES,
+         "postgres_refused"},
+        {"a statement was refused", {.code = ST_DATA, .sqlstate = "42501"}, EXIT_POSTGRES, "postgres_refused"},
+        {"a name nobody knows is no success", {.code = ST_FATAL, .name = "whatever"}, EXIT_RUNTIME, "failed"},
+        {"configuration", {.code = ST_CONFIG}, EXIT_USAGE, "bad_input"},
+        {"asked to stop", {.code = ST_STOP}, EXIT_DONE, NULL},
+        {"transient, and given up", {.code = ST_RETRY}, EXIT_RUNTIME, "failed"},
 };
 
 static void errors_have_exit_codes(void **state)
 {
         (void)state;
-        for (size_t i = 0; i < sizeof codes / sizeof *codes; i++)
+        for (size_t i = 0; i < sizeof codes / sizeof *codes; i++) {
                 if (exit_code_of(&codes[i].e) != codes[i].code)
                         fail_msg("%s: %d, want %d", codes[i].why, exit_code_of(&codes[i].e), codes[i].code);
+                if (codes[i].name && strcmp(error_name(&codes[i].e), codes[i].name) != 0)
+                        fail_msg("%s: %s, want %s", codes[i].why, error_name(&codes[i].e), codes[i].name);
+                assert_non_null(error_find(error_name(&codes[i].e)));
+        }
+}
+
+static void every_row_can_happen(void **state)
+{
+        (void)state;
+        bool found[200] = {false};
+        assert_true(error_count < sizeof found);
+        each_source(find_rows, found);
+        for (size_t i = 0; i < sizeof codes / sizeof *codes; i++) /* those of errors without a name of their own */
+                found[error_find(error_name(&codes[i].e)) - error_table] = true;
+        for (size_t i = 0; i < error_count; i++)
+                if (!found[i])
+                        fail_msg("%s: no source stops by that name", error_table[i].name);
 }
 
 static void docs_are_the_table(void **state)
@@ -182,6 +220,7 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(sources_name_what_the_table_knows),
+                cmocka_unit_test(refusals_have_names),
                 cmocka_unit_test(every_row_can_happen),
                 cmocka_unit_test(table_is_complete),
                 cmocka_unit_test(errors_have_exit_codes),
