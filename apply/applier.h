@@ -272,7 +272,8 @@ void history_turn(struct applier *a);
 struct origin_look {
         enum agent_state state;
         koffset_t end, read;
-        int64_t behind; /* records not applied */
+        int64_t behind;       /* records not applied */
+        int64_t behind_bytes; /* of them; -1: not known */
 };
 struct origin_look origin_look(const struct origin *o);
 /* meter.c: puts the counters into the registry. */

@@ -99,7 +99,7 @@ koffset_t inlog_read_offset(const struct inlog *l)
 
 koffset_t inlog_end_offset(struct inlog *l)
 {
-        return kafka_reader_cached_high(l->reader);
+        return kafka_reader_end(l->reader);
 }
 
 uint64_t inlog_epoch(const struct inlog *l)
@@ -112,9 +112,53 @@ size_t inlog_queued(const struct inlog *l)
         return l->items;
 }
 
-size_t inlog_queued_bytes(const struct inlog *l)
+static void count_bytes(struct inlog *l, size_t len)
 {
-        return l->bytes;
+        l->read_bytes += len;
+        l->sizes[l->nsizes++ % INLOG_SIZES] = len;
+}
+
+/* A mean of the records read last, the newest ones when only those wait: heartbeats from before a backlog say nothing about it. */
+static double mean_size(const struct inlog *l, uint64_t waiting)
+{
+        uint64_t n = l->nsizes < INLOG_SIZES ? l->nsizes : INLOG_SIZES, sum = 0;
+        if (waiting >= INLOG_SIZES / 8 && waiting < n)
+                n = waiting;
+        for (uint64_t i = 1; i <= n; i++)
+                sum += l->sizes[(l->nsizes - i) % INLOG_SIZES];
+        return n ? (double)sum / (double)n : -1;
+}
+
+/* The first record that waits; what is read again for its vector only does not. */
+static koffset_t first_waiting(const struct inlog *l)
+{
+        const struct log_item *i = l->head && l->head->replay ? l->head->next : l->head;
+        if (i)
+                return i->first_offset;
+        return l->big_first;
+}
+
+int64_t inlog_behind(const struct inlog *l, koffset_t end)
+{
+        koffset_t read = l->read.v >= 0 ? l->read : l->stored, first = first_waiting(l);
+        if (end.v < 0 || l->searching)
+                return -1;
+        int64_t n = end.v - (l->read.v >= 0 && first.v >= 0 ? first.v : read.v + 1);
+        return n > 0 ? n : 0;
+}
+
+int64_t inlog_behind_bytes(const struct inlog *l, koffset_t end)
+{
+        int64_t records = inlog_behind(l, end), unread = end.v - 1 - (l->read.v >= 0 ? l->read.v : l->stored.v);
+        if (records <= 0)
+                return records;
+        const struct log_item *i = l->head && l->head->replay ? l->head->next : l->head;
+        uint64_t from = i ? i->log_from : l->big_first.v >= 0 ? l->big_from : l->read_bytes;
+        double waiting = (double)(l->read_bytes - from);
+        if (unread <= 0)
+                return (int64_t)waiting;
+        double mean = mean_size(l, records > unread ? (uint64_t)(records - unread) : 0);
+        return mean < 0 ? -1 : (int64_t)(waiting + mean * (double)unread);
 }
 
 static void fill_group(struct log_item *i, const struct record *r, region_id region, bool keep_txs)
@@ -143,6 +187,7 @@ static bool gather_chunk(struct inlog *l, const struct group *g, koffset_t offse
 {
         if (g->chunk == 0) {
                 l->big_first = offset;
+                l->big_from = i->log_from;
                 l->big_next = 0;
         }
         if (l->big_first.v < 0 || g->chunk != l->big_next) { /* we began in the middle of a group that a new epoch had voided */
@@ -154,6 +199,7 @@ static bool gather_chunk(struct inlog *l, const struct group *g, koffset_t offse
                 return false;
         i->kind = ITEM_BIG;
         i->first_offset = l->big_first;
+        i->log_from = l->big_from;
         l->big_first.v = -1;
         return true;
 }
@@ -217,6 +263,7 @@ static void accept(struct inlog *l, struct kafka_msg *m, const struct record *r)
                                .first_offset = m->offset,
                                .time_us = m->time_us,
                                .bytes = sizeof *i,
+                               .log_from = l->read_bytes - m->len,
                                .replay = l->stored.v >= 0 && m->offset.v == l->stored.v};
         if (!fill_item(l, r, i)) {
                 log_item_free(i);
@@ -314,8 +361,10 @@ static enum status one(struct inlog *l, struct kafka_msg *m, struct err *e)
         s = judge(l, &r, m->offset, &take, e);
         if (s != ST_OK)
                 return s;
-        if (!l->searching && (take || l->stored.v < 0 || l->read.v >= 0))
+        if (!l->searching && (take || l->stored.v < 0 || l->read.v >= 0)) {
                 l->read = m->offset;
+                count_bytes(l, m->len);
+        }
         if (take)
                 accept(l, m, &r);
         return ST_OK;

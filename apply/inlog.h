@@ -50,9 +50,10 @@ struct log_item {
         int64_t wall_us;   /* PROGRESS, EPOCH: the region's clock */
         char *what, *text; /* MARKER; owned */
         size_t bytes;
-        bool no_start;  /* reading cannot begin at it: it carries no seq, or a chunked group was not finished yet */
-        bool sets_done; /* own log: processed already for tables whose rule needs siblings, inside another group's transaction */
-        bool replay;    /* the record at the stored position, read again for its vector only: it is applied already */
+        uint64_t log_from; /* bytes of records that were read before its first one */
+        bool no_start;     /* reading cannot begin at it: it carries no seq, or a chunked group was not finished yet */
+        bool sets_done;    /* own log: processed already for tables whose rule needs siblings, inside another group's transaction */
+        bool replay;       /* the record at the stored position, read again for its vector only: it is applied already */
 };
 
 struct inlog;
@@ -80,12 +81,15 @@ struct log_item *inlog_take(struct inlog *l);
 void log_item_free(struct log_item *i);
 
 koffset_t inlog_read_offset(const struct inlog *l); /* last record read; -1 none */
-koffset_t inlog_end_offset(struct inlog *l);        /* one past the last in Kafka as the last fetch told; -1 unknown */
+koffset_t inlog_end_offset(struct inlog *l);        /* one past the last in Kafka; -1 unknown. May ask the broker, for 100 ms */
 uint64_t inlog_epoch(const struct inlog *l);
 /* What it looks for while it reads nothing: "" when it reads. */
 const char *inlog_searches(const struct inlog *l);
 size_t inlog_queued(const struct inlog *l); /* records */
-size_t inlog_queued_bytes(const struct inlog *l);
+/* Records from the first that waits to the end of the log, and their bytes; -1: not known. What is read was counted; what is not is taken to be like the
+ * records read last. */
+int64_t inlog_behind(const struct inlog *l, koffset_t end);
+int64_t inlog_behind_bytes(const struct inlog *l, koffset_t end);
 
 /* Reads groups again, chunk by chunk: cb gets each decoded chunk (fragments put together), whose memory is gone after the call. epoch:
  * only records of that epoch; 0: all but what a later epoch in between has fenced. */

@@ -4,6 +4,8 @@
 
 #include "apply/inlog.h"
 
+#define INLOG_SIZES 32
+
 struct inlog {
         struct kafka_conf conf; /* but for its client_id borrowed from the topology */
         char client_id[160];
@@ -25,6 +27,11 @@ struct inlog {
         /* an unfinished chunked group */
         koffset_t big_first; /* -1: none */
         uint32_t big_next;
+        uint64_t big_from;   /* as log_from of an item */
+        uint64_t read_bytes; /* of all records read */
+        /* the sizes of the records read last, a ring */
+        size_t sizes[INLOG_SIZES];
+        uint64_t nsizes; /* how many there were, in all */
 };
 
 /* inlog_search.c. The record at the stored offset must be the one that was applied: anything else means another topic. */

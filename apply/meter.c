@@ -167,7 +167,10 @@ static void publish_origin(struct applier *a, const struct origin *o)
         if (o->heartbeat_us)
                 metrics_set(m, METRIC_LAG_SECONDS, labels, (double)o->heartbeat_us / 1e6);
         metrics_set(m, METRIC_LAG_RECORDS, labels, (double)l.behind);
-        metrics_set(m, METRIC_LAG_BYTES, labels, o->log ? (double)inlog_queued_bytes(o->log) : 0);
+        if (l.behind_bytes >= 0)
+                metrics_set(m, METRIC_LAG_BYTES, labels, (double)l.behind_bytes);
+        else
+                metrics_unset(m, METRIC_LAG_BYTES, labels);
         if (o->log) {
                 metrics_set(m, METRIC_LOG_EPOCH, labels, (double)inlog_epoch(o->log));
                 metrics_set(m, METRIC_LOG_OFFSET, labels, (double)o->applied_offset.v);

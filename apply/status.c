@@ -66,14 +66,14 @@ static void put_why(json_t *o, const struct err *why)
 
 struct origin_look origin_look(const struct origin *o)
 {
-        struct origin_look l = {.state = o->state, .end = {-1}, .read = {-1}};
+        struct origin_look l = {.state = o->state, .end = {-1}, .read = {-1}, .behind_bytes = -1};
         if (o->log) {
                 l.end = inlog_end_offset(o->log);
                 l.read = inlog_read_offset(o->log);
+                l.behind = inlog_behind(o->log, l.end);
+                l.behind_bytes = inlog_behind_bytes(o->log, l.end);
         }
-        if (l.end.v >= 0 && l.read.v >= 0)
-                l.behind = l.end.v - 1 - l.read.v + (int64_t)inlog_queued(o->log);
-        if (l.behind < 0)
+        if (l.behind < 0) /* not known: where the log ends, or how far it is read */
                 l.behind = 0;
         if (l.state == STATE_RUNNING && (!o->heartbeat_us || clock_mono_us() - o->moved_at > PROOF_US))
                 l.state = STATE_WAITING;
@@ -106,7 +106,7 @@ static json_t *origin_json(struct applier *a, struct origin *o)
         json_object_set_new(j, "log_end_offset", json_integer(l.end.v));
         json_object_set_new(j, "lag_seconds", o->heartbeat_us ? json_real((double)(wall - o->heartbeat_us) / 1e6) : json_null());
         json_object_set_new(j, "lag_records", json_integer(l.behind));
-        json_object_set_new(j, "lag_bytes", json_integer((json_int_t)(o->log ? inlog_queued_bytes(o->log) : 0)));
+        json_object_set_new(j, "lag_bytes", l.behind_bytes >= 0 ? json_integer(l.behind_bytes) : json_null());
         json_object_set_new(j, "heartbeat_us", json_integer(o->heartbeat_us));
         json_object_set_new(j, "epoch", json_integer((json_int_t)(o->log ? inlog_epoch(o->log) : 0)));
         json_object_set_new(j, "incarnation", json_integer(1));

@@ -77,8 +77,8 @@ const struct command command_table[] = {
         {.name = "status",
          .synopsis = "status [--json] [--watch]",
          .line = "show what every region does and waits for",
-         .help = "Shows for every region its state, since when, why, and what to do next; for every pair of regions the lag in seconds, bytes and\n"
-                 "records, and what it waits for. It reads what the daemons keep in their databases, and works without them (saying so).",
+         .help = "Shows for every region its state, since when, why, and what to do next; for every pair of regions the lag in seconds, records and\n"
+                 "bytes (all of the log that is not applied), and what it waits for. It reads what the daemons keep in their databases, and works without them (saying so).",
          .options = BIT(OPT_TOPOLOGY) | BIT(OPT_JSON) | BIT(OPT_WATCH),
          .exits = "3 something has stopped, waits or cannot be reached",
          .run = cmd_status},
@@ -86,7 +86,8 @@ const struct command command_table[] = {
          .synopsis = "lag [--json] [--watch]",
          .line = "show how far every region is behind every leader",
          .help = "A row for each leader, a column for each region that applies its changes: how old the newest change is that has been applied there\n"
-                 "(0.1 s or so when nothing waits), and the state when it is not running. Below it stands why. More of each pair: pangea status.",
+                 "(0.1 s or so when nothing waits), and the state when it is not running. Below it stands why. Records and bytes of each pair: pangea status, or --json. Bytes are those\n"
+                 "of records that are in the log and not applied: counted where they were read, else taken to be as large as those read last.",
          .options = BIT(OPT_TOPOLOGY) | BIT(OPT_JSON) | BIT(OPT_WATCH),
          .exits = "3 one of them is not known, waits or has stopped",
          .run = cmd_lag},

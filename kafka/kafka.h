@@ -79,8 +79,9 @@ MUSTCHECK enum status kafka_reader_seek(struct kafka_reader *r, koffset_t to, in
 /* First offset that is there, and the one after the last, asked from the broker. */
 MUSTCHECK enum status kafka_reader_watermarks(struct kafka_reader *r, int timeout_ms, koffset_t *low, koffset_t *high,
                                               struct err *e);
-/* The end as the last fetch told it, without asking; -1 unknown. */
-koffset_t kafka_reader_cached_high(struct kafka_reader *r);
+/* The offset after the last as the last fetch told it; -1 unknown. librdkafka stops fetching when it has read ahead enough and nobody takes: the
+ * broker is then asked, at most once a second for 100 ms, and not for a while when it does not answer. */
+koffset_t kafka_reader_end(struct kafka_reader *r);
 void kafka_reader_close(struct kafka_reader *r);
 
 /* ---- admin ----------------------------------------------------------------------------------------------------------------------- */

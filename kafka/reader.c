@@ -24,12 +24,16 @@ struct kafka_reader {
         enum halt halt;
         int64_t halted_at, asked_at; /* monotonic; asked_at 0 = not yet */
         struct err told;             /* what the last question gave */
+        int64_t taken_at;            /* monotonic: when the last record was taken; 0 none */
+        int64_t end, end_again;      /* what the broker said when asked, and when it may be asked again */
         char topic[];
 };
 
 #define TOPIC_WAIT_US INT64_C(2000000) /* a topic that is away no longer than this is no news: brokers restart */
 #define ASK_EVERY_US INT64_C(1000000)
 #define ASK_MS 250
+#define ASK_END_MS 100
+#define END_PAUSE_US INT64_C(10000000)
 
 static enum status start(struct kafka_reader *r, struct err *e)
 {
@@ -55,6 +59,7 @@ static enum status restart(struct kafka_reader *r, struct err *e)
         if (r->started)
                 (void)rd_kafka_consume_stop(r->rkt, 0);
         r->started = false;
+        r->end = 0;
         return start(r, e);
 }
 
@@ -175,6 +180,7 @@ static void give(struct kafka_reader *r, rd_kafka_message_t *m, struct kafka_msg
                                   .len = m->len,
                                   .handle = m};
         r->at = m->offset + 1;
+        r->taken_at = clock_mono_us();
         r->client.trouble_name[0] = 0; /* it is over */
         /* an error was told before it, so librdkafka healed by itself */
         r->halt = HALT_NONE;
@@ -273,12 +279,25 @@ enum status kafka_reader_watermarks(struct kafka_reader *r, int timeout_ms, koff
         return ST_OK;
 }
 
-koffset_t kafka_reader_cached_high(struct kafka_reader *r)
+/* While something is fetched an answer would wait behind the fetch; and the fetch tells the end anyway. */
+static bool fetches_nothing(const struct kafka_reader *r, int64_t high, int64_t now)
 {
-        int64_t lo, hi;
+        return r->started && !r->halt && r->taken_at && now - r->taken_at >= ASK_EVERY_US && r->at >= 0 && r->at < high;
+}
+
+koffset_t kafka_reader_end(struct kafka_reader *r)
+{
+        int64_t lo, hi, now = clock_mono_us();
         if (rd_kafka_get_watermark_offsets(r->client.rk, r->topic, 0, &lo, &hi) || hi < 0)
                 return (koffset_t){-1};
-        return (koffset_t){hi};
+        if (fetches_nothing(r, hi, now) && now >= r->end_again) {
+                int64_t low, high;
+                bool told = !rd_kafka_query_watermark_offsets(r->client.rk, r->topic, 0, &low, &high, ASK_END_MS);
+                r->end_again = clock_mono_us() + (told ? ASK_EVERY_US : END_PAUSE_US);
+                if (told)
+                        r->end = high;
+        }
+        return (koffset_t){r->end > hi ? r->end : hi};
 }
 
 /* librdkafka 2.0.2 locks itself up for good when the answer `offset out of range` comes while it is being destroyed. An answer on the same

@@ -103,7 +103,12 @@ const struct metric_row metric_table[METRIC_COUNT] = {
                                 METRIC_GAUGE,
                                 {"origin"},
                                 "Records of the origin's log that are not applied here."},
-        [METRIC_LAG_BYTES] = {"pangea_lag_bytes", METRIC_GAUGE, {"origin"}, "Bytes of them that are read and wait in memory."},
+        [METRIC_LAG_BYTES] =
+                {"pangea_lag_bytes",
+                 METRIC_GAUGE,
+                 {"origin"},
+                 "Bytes of these records, not compressed. Those that are read were counted; Kafka does not tell the bytes of those "
+                 "that are not, so these are taken to be as large as the records read last. Absent while nothing can be said."},
         [METRIC_CAUSAL_WAITING] =
                 {"pangea_causal_waiting_seconds",
                  METRIC_AGE,

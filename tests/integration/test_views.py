@@ -53,6 +53,40 @@ def lag_of_every_pair(c):
     assert max(map(len, out.split("\n\n")[1].splitlines())) <= 40, out
 
 
+BACKLOG = 48 << 20  # more than librdkafka and apply read ahead together (20 MB)
+ROW = 400_000
+
+
+@test(tables=T, http=True, limit=120)
+def bytes_of_a_backlog(c):
+    """a region that stands still with a known backlog: what it is behind, in records and bytes, is the whole of it, and the same wherever one looks"""
+    c.barrier()
+    c.command("pause", "--region", "eu", "--agent", "apply")
+    c.us.app("INSERT INTO t SELECT 0, 'of the table'")
+    for first in range(1, BACKLOG // ROW, 2):  # two rows a transaction: a record or so each
+        c.us.app("INSERT INTO t SELECT i, repeat(md5(i::text), %s) FROM generate_series(%s, %s) i", ROW // 32, first, first + 1)
+    rows = c.us.value("SELECT sum(length(v)) FROM t")
+    assert rows > BACKLOG * 0.95, rows
+
+    def seen(what):
+        """By `lag`, by status, by the page's document and by the metric: us in eu."""
+        _, _, status = c.eu.get("/status")
+        page = next(r for r in json.loads(status)["regions"] if r["region"] == "eu")["apply"]["origins"][0]
+        _, _, metrics = c.eu.get("/metrics")
+        return (lag(c)[("us", "eu")][f"lag_{what}"], c.eu.origin("us")[f"lag_{what}"], page[f"lag_{what}"],
+                float(re.search(rf'^pangea_lag_{what}{{.*origin="us".*}} (\S+)$', metrics, re.M).group(1)))
+
+    def whole():
+        size, records, origin = seen("bytes"), seen("records"), c.eu.origin("us")
+        behind = origin["log_end_offset"] - 1 - origin["offset"]
+        right = rows / 2 < min(size) and max(size) < 2 * rows and min(records) > 0.8 * behind and max(records) <= 1.2 * behind
+        return right and max(size) < 1.2 * min(size) or (False, (rows, size, behind, records))
+    until(whole, "all of the backlog is told, everywhere", 40)
+    c.command("resume", "--region", "eu", "--agent", "apply")
+    c.barrier(60)
+    until(lambda: max(seen("bytes")) < 10_000 or (False, seen("bytes")), "nothing is left", 20)
+
+
 @test(tables=T)
 def watch_goes_on(c):
     """--watch: a value a line, again and again, and it ends quietly when nobody reads any more"""

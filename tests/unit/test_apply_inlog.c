@@ -515,7 +515,7 @@ static void a_full_queue_waits(void **state)
                 struct log_item *i = inlog_take(l);
                 put_item(&got, i);
                 log_item_free(i);
-                assert_int_equal(inlog_queued_bytes(l), 0);
+                assert_int_equal(inlog_queued(l), 0);
         }
         assert_string_equal(buf_cstr(&got), "E G1 G2 G3 G4");
         inlog_close(l);
