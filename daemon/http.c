@@ -1,5 +1,6 @@
 /* http: the server: where it listens, whom it answers, which answer. */
 #include "daemon/http_internal.h"
+#include "daemon/http_slow.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -151,6 +152,30 @@ static enum MHD_Result send_reply(struct http *h, struct MHD_Connection *c, stru
         return done;
 }
 
+static struct slow_place *place_of(struct MHD_Connection *c)
+{
+        const union MHD_ConnectionInfo *i = MHD_get_connection_info(c, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+        return i ? i->socket_context : NULL;
+}
+
+static void on_connection(void *ctx, struct MHD_Connection *c, void **place, enum MHD_ConnectionNotificationCode what)
+{
+        struct http *h = ctx;
+        const union MHD_ConnectionInfo *i = MHD_get_connection_info(c, MHD_CONNECTION_INFO_CONNECTION_FD);
+        if (what == MHD_CONNECTION_NOTIFY_CLOSED)
+                slow_closed(h->slow, *place);
+        else if (i)
+                *place = slow_opened(h->slow, i->connect_fd, clock_mono_us());
+}
+
+static void on_answered(void *ctx, struct MHD_Connection *c, void **state, enum MHD_RequestTerminationCode why)
+{
+        struct http *h = ctx;
+        (void)state;
+        (void)why;
+        slow_answered(h->slow, place_of(c), clock_mono_us());
+}
+
 static enum MHD_Result on_request(void *ctx, struct MHD_Connection *c, const char *path, const char *method, const char *version,
                                   const char *upload, size_t *upload_size, void **state)
 {
@@ -165,7 +190,11 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *c, const cha
                 *state = h;
                 return MHD_YES;
         }
-        *upload_size = 0;
+        if (*upload_size) { /* a body, for which nobody asked */
+                *upload_size = 0;
+                return MHD_YES;
+        }
+        slow_asked(h->slow, place_of(c), clock_mono_us());
         buf_init(&out.body, BODY_MAX);
         buf_init(&out.policy, 1u << 14);
         if (!right_method)
@@ -248,12 +277,13 @@ static void try_to_listen(struct http *h)
                 return;
         int fd = open_socket(&h->at);
         if (fd >= 0)
-                h->server = MHD_start_daemon(MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION | MHD_USE_POLL |
-                                                     MHD_USE_ERROR_LOG,
-                                             0, NULL, NULL, on_request, h, MHD_OPTION_EXTERNAL_LOGGER, on_server_log, NULL,
-                                             MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS,
-                                             MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEAD_BYTES, MHD_OPTION_CONNECTION_TIMEOUT,
-                                             (unsigned)IDLE_S, MHD_OPTION_THREAD_STACK_SIZE, (size_t)1 << 20, MHD_OPTION_END);
+                h->server = MHD_start_daemon(
+                        MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION | MHD_USE_POLL | MHD_USE_ERROR_LOG, 0, NULL,
+                        NULL, on_request, h, MHD_OPTION_EXTERNAL_LOGGER, on_server_log, NULL, MHD_OPTION_LISTEN_SOCKET, fd,
+                        MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEAD_BYTES,
+                        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_S, MHD_OPTION_THREAD_STACK_SIZE, (size_t)1 << 20,
+                        MHD_OPTION_NOTIFY_CONNECTION, on_connection, h, MHD_OPTION_NOTIFY_COMPLETED, on_answered, h,
+                        MHD_OPTION_END);
         if (h->server) {
                 h->complained = false;
                 log_event(LOG_INFO, "http.listening", "address=%s\tport=%u", h->at.host, h->at.port);
@@ -279,6 +309,9 @@ static void *ticker_thread(void *arg)
         while (!h->end) {
                 struct timespec until;
                 try_to_listen(h);
+                size_t slow = slow_end(h->slow, clock_mono_us());
+                if (slow)
+                        log_event(LOG_INFO, "http.too_slow", "connections=%zu", slow);
                 log_repeats(false);
                 history_tick(h->history, h->metrics, (double)clock_wall_us() / 1e6);
                 clock_gettime(CLOCK_MONOTONIC, &until);
@@ -359,6 +392,7 @@ struct http *http_start(const struct http_opts *o)
         for (size_t i = 0; i < HTTP_CALLS; i++)
                 h->calls[i] = -1;
         use_topology(h, o->topology);
+        h->slow = slow_new(CONNECTIONS);
         h->history = history_new(&h->topology->names, h->me);
         add_fixed(h);
         h->ticking = pthread_create(&h->ticker, NULL, ticker_thread, h) == 0;
@@ -395,6 +429,7 @@ void http_stop(struct http *h)
         end_ticker(h);
         stop_answering(h);
         watch_stop(h->watch);
+        slow_free(h->slow);
         history_free(h->history);
         topology_free(h->topology);
         pthread_cond_destroy(&h->ending);

@@ -30,6 +30,7 @@ struct http {
         int64_t started_us; /* wall clock */
         struct watch *watch;
         struct history *history;
+        struct slow *slow;
         int calls[HTTP_CALLS]; /* sockets of those connections; -1: free */
 };
 

@@ -1,7 +1,9 @@
 """HTTP: health, readiness, metrics, status, conflicts; who may ask; what is never said."""
+import concurrent.futures
 import json
 import os
 import re
+import select
 import socket
 import subprocess
 import time
@@ -131,6 +133,42 @@ def who_says_nothing(c):
     c.us.listening()
     with socket.create_connection(address, 10) as s:
         assert asked(s).endswith("200 OK")
+
+
+@test(http=True, tables=T, limit=120)
+def who_never_ends(c):
+    """64 clients that send a byte twice a second: they are gone after 15 s, and a good client that tries again is answered then"""
+    c.us.listening()
+    address = (c.us.http.split(":")[0], int(c.us.http.split(":")[1]))
+    heads = (b"GET /healthz HTTP/1.1\r\nX-Slow: ", b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n")
+    slow = [socket.create_connection(address, 10) for _ in range(64)]
+    begun, answered = time.monotonic(), None
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        try:
+            for i, s in enumerate(slow):
+                s.sendall(heads[i % 2])
+            good = pool.submit(c.us.listening, 40)  # whoever comes when all places are taken is sent away
+            left = set(slow)
+
+            def all_gone():
+                nonlocal answered
+                for s in list(left):
+                    try:
+                        s.sendall(b"x")
+                        if select.select([s], [], [], 0)[0] and not s.recv(1000):
+                            left.discard(s)
+                    except OSError:
+                        left.discard(s)
+                if good.done() and answered is None:
+                    answered = time.monotonic() - begun
+                return (answered is not None and not left) or (False, f"{len(left)} are left, the good one: {answered}")
+            until(all_gone, "the slow ones are gone and the good one has its answer", 40, every=0.5)
+            good.result()
+            assert 10 < answered < 20 * SLOW, answered
+        finally:
+            for s in slow:
+                s.close()
+    assert c.us.daemon.events("http.too_slow"), "it is not in the log"
 
 
 def labels(text):
