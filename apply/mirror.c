@@ -1,4 +1,5 @@
 #include "apply/mirror.h"
+#include "apply/mirror_trim.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -44,6 +45,7 @@ struct mirrors {
         size_t n;
         _Atomic bool ending;
         struct mirror *list;
+        struct mirror_trim *trim;
 };
 
 /* ---- what a copy must connect to -------------------------------------------------------------------------------------------------------- */
@@ -327,7 +329,8 @@ static enum status read_one(struct mirror *m, struct err *e)
 
 static enum status write_one(struct mirror *m, struct err *e)
 {
-        enum status s = kafka_produce(m->target, log_name(m), m->held.data, m->held.len, (uint64_t)m->held.offset.v, e);
+        enum status s =
+                kafka_produce_at(m->target, m->held.time_us, log_name(m), m->held.data, m->held.len, (uint64_t)m->held.offset.v, e);
         if (s == ST_RETRY) /* the queue is full: the source waits */
                 return kafka_producer_poll(m->target, STEP_MS, e);
         if (s == ST_OK) {
@@ -431,6 +434,7 @@ struct mirrors *mirrors_start(const struct topology *t, region_id me)
                         mem_die("thread", sizeof *m);
                 all->n++;
         }
+        all->trim = mirror_trim_start(t, me);
         if (all->n > 0)
                 return all;
         mirrors_stop(all);
@@ -442,6 +446,7 @@ void mirrors_stop(struct mirrors *m)
         if (!m)
                 return;
         atomic_store(&m->ending, true);
+        mirror_trim_stop(m->trim);
         for (size_t i = 0; i < m->n; i++) {
                 pthread_join(m->list[i].thread, NULL);
                 pthread_mutex_destroy(&m->list[i].lock);

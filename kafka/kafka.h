@@ -37,6 +37,9 @@ MUSTCHECK enum status kafka_producer_warm(struct kafka_producer *p, int timeout_
  * yet (poll and try again). ST_DATA record_too_large. */
 MUSTCHECK enum status kafka_produce(struct kafka_producer *p, const char *key, const void *data, size_t len, uint64_t tag,
                                     struct err *e);
+/* The same with a timestamp, Unix microseconds (Kafka keeps milliseconds); 0: now. */
+MUSTCHECK enum status kafka_produce_at(struct kafka_producer *p, int64_t time_us, const char *key, const void *data, size_t len,
+                                       uint64_t tag, struct err *e);
 /* Serves delivery reports; waits up to timeout_ms for the first. ST_FATAL when the producer is dead. */
 MUSTCHECK enum status kafka_producer_poll(struct kafka_producer *p, int timeout_ms, struct err *e);
 /* Makes fd readable (one byte is written to it: a pipe or socket, which becomes non-blocking) when reports are waiting; for poll(2).

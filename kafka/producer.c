@@ -107,6 +107,12 @@ static enum status see_fatal(struct kafka_producer *p, struct err *e)
 
 enum status kafka_produce(struct kafka_producer *p, const char *key, const void *data, size_t len, uint64_t tag, struct err *e)
 {
+        return kafka_produce_at(p, 0, key, data, len, tag, e);
+}
+
+enum status kafka_produce_at(struct kafka_producer *p, int64_t time_us, const char *key, const void *data, size_t len, uint64_t tag,
+                             struct err *e)
+{
         /* reports of failed records first: nothing may be written behind one of them */
         rd_kafka_poll(p->client.rk, 0);
         if (see_fatal(p, e))
@@ -115,12 +121,14 @@ enum status kafka_produce(struct kafka_producer *p, const char *key, const void 
          * on its way, would be accepted. From then on a hole makes it refuse what follows. */
         if (!p->known && p->pending > 0)
                 return err_set(e, ST_RETRY, "log %s: the first record waits to be delivered", p->topic);
-        if (!rd_kafka_produce(p->rkt, 0, RD_KAFKA_MSG_F_COPY, (void *)(uintptr_t)data, len, key, key ? strlen(key) : 0,
-                              (void *)(uintptr_t)tag)) {
+        rd_kafka_resp_err_t code = rd_kafka_producev(
+                p->client.rk, RD_KAFKA_V_RKT(p->rkt), RD_KAFKA_V_PARTITION(0), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
+                RD_KAFKA_V_VALUE((void *)(uintptr_t)data, len), RD_KAFKA_V_KEY(key, key ? strlen(key) : 0),
+                RD_KAFKA_V_TIMESTAMP(time_us / 1000), RD_KAFKA_V_OPAQUE((void *)(uintptr_t)tag), RD_KAFKA_V_END);
+        if (!code) {
                 p->pending++;
                 return ST_OK;
         }
-        rd_kafka_resp_err_t code = rd_kafka_last_error();
         if (code == RD_KAFKA_RESP_ERR__QUEUE_FULL)
                 return err_set(e, ST_RETRY, "log %s: %zu records wait to be delivered", p->topic, p->pending);
         if (code == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE)

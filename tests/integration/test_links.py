@@ -27,10 +27,19 @@ def relink(c, links):
     c.write_topology()
 
 
+def offset(region, topic, which):
+    out = subprocess.run(["kcat", "-Q", "-b", region.kafka.brokers, "-t", f"{topic}:0:{which}"], stdout=subprocess.PIPE, check=True, text=True).stdout
+    return int(out.split()[-1])
+
+
+def begin(region, topic):
+    """The first record that a topic in this region's Kafka still has."""
+    return offset(region, topic, -2)
+
+
 def end(region):
     """One past the last record of its log."""
-    out = subprocess.run(["kcat", "-Q", "-b", region.kafka.brokers, "-t", f"{region.topic}:0:-1"], stdout=subprocess.PIPE, check=True, text=True).stdout
-    return int(out.split()[-1])
+    return offset(region, region.topic, -1)
 
 
 def delete_records(region, before):
@@ -192,6 +201,39 @@ def one_kafka_under_two_names(c):
     assert mirror(c.eu)["state"] == "stopped"
     insert(c.us, 1, 5)
     c.expect("SELECT count(*) FROM t", [(5,)])
+
+
+def first_seq(c, region, topic):
+    """The sequence number of the first record that has one."""
+    out = subprocess.run(["kcat", "-C", "-q", "-b", region.kafka.brokers, "-t", topic, "-p", "0", "-o", "beginning", "-c", "20", "-e", "-f", "%R%s"],
+                         stdout=subprocess.PIPE, check=True).stdout
+    while out:
+        size = int.from_bytes(out[:4], "big")
+        path = os.path.join(c.folder, "first")
+        with open(path, "wb") as f:
+            f.write(out[4:4 + size])
+        out = out[4 + size:]
+        record = json.loads(c.command("event", "decode", path)[1])
+        if record.get("seq"):
+            return record["seq"]
+    return 0
+
+
+@test(tables=T, regions=("us", "eu"), own_kafka="each", topology={"links": [MIRROR], "log": {"retention": "2s"}}, limit=120)
+def retention_goes_on_in_the_mirror(c):
+    """what retention deletes in the log goes from its mirror too, and nothing else; readers of the mirror do not stumble over it"""
+    insert(c.us, 1, 50)
+    c.expect("SELECT count(*) FROM t", [(50,)])
+    until(lambda: c.us.app("UPDATE t SET v = v || 'x' WHERE id = 1") or begin(c.us, c.us.topic) > 10, "retention in the log", 40, every=0.2)
+    gone = until(lambda: c.us.app("UPDATE t SET v = v || 'x' WHERE id = 1") or begin(c.eu, c.us.topic), "and in its mirror", 40, every=0.2)
+    kept = first_seq(c, c.eu, c.us.topic)
+    assert gone > 1 and 1 < kept <= first_seq(c, c.us, c.us.topic), (gone, kept)
+    c.eu.kill()
+    insert(c.us, 51, 100)
+    c.eu.run()
+    c.barrier()
+    c.converged("SELECT * FROM t ORDER BY id")
+    assert mirror(c.eu)["state"] in ("running", "starting"), mirror(c.eu)
 
 
 @test(tables=T, regions=("us", "eu"), own_kafka="each", topology={"links": [MIRROR]}, limit=120)

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "apply/mirror.h"
+#include "apply/mirror_trim.h"
 
 static const struct {
         const char *why, *log;
@@ -58,6 +59,21 @@ static void holes_are_found(void **state)
         }
 }
 
+static void only_what_is_surely_older_goes(void **state)
+{
+        (void)state;
+        static const struct {
+                uint64_t epoch, seq; /* of the last record that would go; the source begins with 2:10 */
+                bool may_go;
+        } rows[] = {{2, 9, true}, {1, 3, true}, {2, 10, false}, {2, 11, false}, {1, 12, false}, {3, 5, false}};
+        const struct record_head first = {.kind = RECORD_PROGRESS, .epoch = 2, .seq = 10};
+        for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+                struct record_head last = {.kind = RECORD_PROGRESS, .epoch = rows[i].epoch, .seq = rows[i].seq};
+                if (mirror_trim_may_go(&first, &last) != rows[i].may_go)
+                        fail_msg("%" PRIu64 ":%" PRIu64, last.epoch, last.seq);
+        }
+}
+
 static void without_a_link_there_is_no_mirror(void **state)
 {
         (void)state;
@@ -72,6 +88,7 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(holes_are_found),
+                cmocka_unit_test(only_what_is_surely_older_goes),
                 cmocka_unit_test(without_a_link_there_is_no_mirror),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
