@@ -68,6 +68,14 @@ struct pending_xid {
 };
 #define PENDING_XIDS 1024
 
+/* How the own log is processed (repair.c). */
+struct own_turn {
+        lsn_t lsn;        /* up to where */
+        size_t at_once;   /* records of one transaction at most: fewer after a try that was given up */
+        int64_t since_us; /* wall clock: since when it does not go on; 0: it does */
+        struct err why;
+};
+
 struct follower;
 struct plugins;
 struct hidden;
@@ -123,6 +131,7 @@ struct applier {
         size_t nown_marks, cap_own_marks;
         hlc_t own_parts, parts_ahead;      /* pangea.meta.own_parts; what the open transaction makes of it */
         const struct log_item *sets_ahead; /* the last that the open transaction processed before its turn (own_process_sets) */
+        struct own_turn own_turn;
         unsigned own_tries;                /* of the records at the head of the own log, that the database refused */
         int64_t visible_at;                /* monotonic: not before then somebody comes back */
         unsigned visible_tries;
@@ -179,6 +188,8 @@ MUSTCHECK enum status own_dot(struct applier *a, int64_t commit_us, uint32_t xid
                               struct dot *dot, bool *dominated, struct err *e);
 /* Reads the own log until everything committed here before now is in it, at most 50 ms: ST_RETRY when it did not come. */
 MUSTCHECK enum status own_catch_up(struct applier *a, struct err *e);
+/* The same only where it is not known yet which transaction wrote this row, which is locked. */
+MUSTCHECK enum status own_know(struct applier *a, const struct standing *st, struct err *e);
 /* Takes what has arrived in the own log and notes it. */
 MUSTCHECK enum status own_pump(struct applier *a, struct err *e);
 

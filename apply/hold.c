@@ -130,8 +130,8 @@ static enum status look_at_rows(struct pass *p, const struct tomb_hit *hits, siz
 /* Every incoming version is held against the tombstones before any statement writes it. */
 enum status pass_hold_against_tombs(struct pass *p, struct err *e)
 {
-        struct tomb_hit *hits;
-        size_t n;
+        struct tomb_hit *hits = NULL;
+        size_t n = 0;
         enum status s = pass_find_killed(p, &hits, &n, e);
         if (s == ST_OK)
                 s = look_at_rows(p, hits, n, e);

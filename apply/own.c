@@ -67,6 +67,11 @@ enum status own_catch_up(struct applier *a, struct err *e)
         return s;
 }
 
+enum status own_know(struct applier *a, const struct standing *st, struct err *e)
+{
+        return ownlog_knows(a->own, st->ts_us, st->xmin) ? ST_OK : own_catch_up(a, e);
+}
+
 /* ---- who wrote this row? -------------------------------------------------------------------------------------------------------- */
 
 struct search {

@@ -154,7 +154,9 @@ static enum status judge_put(struct pass *p, const struct fold_table *t, struct 
         bool older = false;
         if (!st || pass_origin_region(p->a, st->origin).i != REGION_NONE.i)
                 return ST_OK;
-        enum status s = own_dot(p->a, st->ts_us, st->xmin, t->rel, n, &dot, &older, e);
+        enum status s = own_know(p->a, st, e);
+        if (s == ST_OK)
+                s = own_dot(p->a, st->ts_us, st->xmin, t->rel, n, &dot, &older, e);
         if (s != ST_OK || older || dot.hlc.v != p->w->dot.hlc.v)
                 return s;
         pass_place(p, t, n, SQL_DELETE);
@@ -181,8 +183,6 @@ static enum status repair_puts(struct pass *p, struct repair *r, struct err *e)
                         s = own_visible(p, e);
                 if (s == ST_OK)
                         s = lock_nets(p, hits[i].table, &n, 1, e);
-                if (s == ST_OK && n->standing)
-                        s = own_catch_up(p->a, e);
                 if (s == ST_OK)
                         s = judge_put(p, hits[i].table, n, hits[i].killer, e);
         }
@@ -310,24 +310,41 @@ static void processed(struct applier *a, const struct log_item *i)
         vector_join(&a->seen[a->me.i], &i->vec);
         a->seen[a->me.i].at[a->me.i] = hlc_max(a->seen[a->me.i].at[a->me.i], i->hlc);
         a->applied.at[a->me.i] = a->seen[a->me.i].at[a->me.i];
+        a->own_turn.lsn = lsn_max(a->own_turn.lsn, i->end_lsn);
         own_mark_add(a, i);
         a->from[a->me.i].moved_at = clock_mono_us();
         if (i->wall_us)
                 a->from[a->me.i].heartbeat_us = i->wall_us;
 }
 
+/* A try that was given up in the middle: the next one ends before that record, so that those which went well are done with. Each record that needs
+ * the own log read to the insert position may fail by itself; all of a batch would never get through where that is slow. */
+static void gave_up(struct own_turn *t, size_t n, const struct err *e)
+{
+        t->at_once = n > 1 ? n - 1 : 1;
+        t->why = *e;
+        t->since_us = t->since_us ? t->since_us : clock_wall_us();
+}
+
+static void went_well(struct own_turn *t)
+{
+        t->at_once = t->at_once * 2 < BATCH_ITEMS ? t->at_once * 2 : BATCH_ITEMS;
+        t->since_us = 0;
+}
+
 enum status own_process(struct applier *a, bool *moved, struct err *e)
 {
         struct repair r = {.a = a, .arena = &a->arena};
         const struct log_item *last = NULL;
-        size_t bytes = 0;
-        unsigned n = 0;
+        size_t bytes = 0, n = 0;
         *moved = false;
         if (!a->own_log || !inlog_head(a->own_log))
                 return ST_OK;
         arena_reset(&a->arena);
         enum status s = ST_OK;
-        for (struct log_item *i = inlog_head(a->own_log); i && n < BATCH_ITEMS && bytes < BATCH_BYTES && s == ST_OK;
+        if (!a->own_turn.at_once)
+                a->own_turn.at_once = BATCH_ITEMS;
+        for (struct log_item *i = inlog_head(a->own_log); i && n < a->own_turn.at_once && bytes < BATCH_BYTES && s == ST_OK;
              i = i->next, n++) {
                 bool alone = i->kind == ITEM_BIG;
                 if (alone && n)
@@ -354,9 +371,11 @@ enum status own_process(struct applier *a, bool *moved, struct err *e)
                         a->own_parts = hlc_max(a->own_parts, r.parts);
         }
         if (s != ST_OK) {
+                gave_up(&a->own_turn, n, e);
                 group_rollback(a);
                 return s;
         }
+        went_well(&a->own_turn);
         while (last) {
                 struct log_item *i = inlog_take(a->own_log);
                 bool end = i == last;

@@ -172,7 +172,7 @@ static enum status slipped_in(struct pass *p, struct set_key *k, bool *merge, st
         *merge = false;
         if (!k->beside || k->net->del || pass_origin_region(p->a, st->origin).i != REGION_NONE.i)
                 return ST_OK;
-        enum status s = own_catch_up(p->a, e);
+        enum status s = own_know(p->a, st, e);
         if (s == ST_OK)
                 s = own_dot(p->a, st->ts_us, st->xmin, k->table->table->rel, k->net, &dot, &older, e);
         if (s != ST_OK || older || dot.hlc.v != p->w->dot.hlc.v)

@@ -219,6 +219,7 @@ static enum status open_logs(struct applier *a, const struct log_position at[MAX
                         s = open_log(a, r, &at[i], &a->from[i].log, e);
                 } else {
                         a->own_stable = at[i];
+                        a->own_turn = (struct own_turn){.lsn = at[i].lsn};
                         s = open_log(a, r, &at[i], &a->own_log, e);
                 }
         }

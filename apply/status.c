@@ -198,9 +198,31 @@ static json_t *suppressed_json(const struct applier *a)
         return list;
 }
 
+/* How far the own log is held against what the others wrote (apply/repair.c). */
+static json_t *own_log_json(struct applier *a)
+{
+        json_t *j = json_object();
+        const struct own_turn *t = &a->own_turn;
+        bool stuck = t->since_us && clock_wall_us() - t->since_us > PROOF_US;
+        int64_t behind = a->own_log ? inlog_behind(a->own_log, inlog_end_offset(a->own_log)) : 0;
+        json_object_set_new(j, "state",
+                            json_string(state_name(stuck           ? STATE_WAITING
+                                                   : behind > 1000 ? STATE_CATCHING_UP
+                                                                   : STATE_RUNNING)));
+        json_object_set_new(j, "since", stuck ? iso(t->since_us) : json_null());
+        put_why(j, stuck ? &t->why : NULL);
+        json_object_set_new(j, "processed_hlc", json_integer((json_int_t)a->applied.at[a->me.i].v));
+        json_object_set_new(j, "processed_lsn", lsn_json(t->lsn));
+        json_object_set_new(j, "read_lsn", a->own ? lsn_json(ownlog_read_lsn(a->own)) : json_null());
+        json_object_set_new(j, "offset", json_integer(a->own_stable.offset.v));
+        json_object_set_new(j, "lag_records", behind < 0 ? json_null() : json_integer(behind));
+        json_object_set_new(j, "kept_for", regions_json(&a->topo->names, acks_missing(a)));
+        return j;
+}
+
 void status_write(struct applier *a, enum agent_state state, int64_t since_us, const struct err *why)
 {
-        json_t *j = json_object(), *origins = json_array(), *own = json_object();
+        json_t *j = json_object(), *origins = json_array();
         for (unsigned r = 0; r < a->topo->names.n; r++)
                 if (r != a->me.i && a->leaders >> r & 1)
                         json_array_append_new(origins, origin_json(a, &a->from[r]));
@@ -213,12 +235,7 @@ void status_write(struct applier *a, enum agent_state state, int64_t since_us, c
         put_why(j, why);
         json_object_set_new(j, "origins", origins);
         json_object_set_new(j, "mirrors", mirrors_json(a));
-        json_object_set_new(own, "processed_hlc", json_integer((json_int_t)a->applied.at[a->me.i].v));
-        json_object_set_new(own, "processed_lsn", lsn_json(a->own_stable.lsn));
-        json_object_set_new(own, "read_lsn", a->own ? lsn_json(ownlog_read_lsn(a->own)) : json_null());
-        json_object_set_new(own, "offset", json_integer(a->own_stable.offset.v));
-        json_object_set_new(own, "kept_for", regions_json(&a->topo->names, acks_missing(a)));
-        json_object_set_new(j, "own_log", own);
+        json_object_set_new(j, "own_log", own_log_json(a));
         json_object_set_new(j, "suppressed", suppressed_json(a));
         json_object_set_new(j, "tombstones", json_integer((json_int_t)(a->tombs ? tombs_count(a->tombs) : 0)));
         json_object_set_new(j, "siblings", siblings_json(a));

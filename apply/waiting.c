@@ -284,7 +284,7 @@ static enum status local_lost(struct pass *p, const struct waiting *w, uint32_t 
                 pass_lose(p, l);
         if (n->del || !st || pass_origin_region(p->a, st->origin).i != REGION_NONE.i)
                 return ST_OK;
-        enum status s = own_catch_up(p->a, e);
+        enum status s = own_know(p->a, st, e);
         if (s == ST_OK)
                 s = own_dot(p->a, st->ts_us, st->xmin, w->t->rel, n, &dot, &older, e);
         if (s != ST_OK || older || dot.hlc.v != p->w->dot.hlc.v)

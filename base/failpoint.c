@@ -46,7 +46,7 @@ static void act(const char *name, const char *what, const char *file)
                         if (fd >= 0)
                                 close(fd);
                 }
-                kill(getpid(), SIGSTOP);
+                raise(SIGSTOP); /* to this very thread: another one might be scheduled late, and this one go on meanwhile */
         }
 }
 

@@ -32,10 +32,14 @@ static enum status emit(struct vregion *r, lsn_t *out, struct err *e)
 static const char position_sql[] =
         "SELECT p.origin, p.lsn, NULL, NULL FROM pangea.position p "
         "UNION ALL SELECT o->>'origin', (o->>'lsn')::pg_lsn, o->>'state', coalesce(o->>'why', o->>'waits_for') "
-        "FROM pangea.status s, jsonb_array_elements(coalesce(s.doc->'origins', '[]')) o WHERE s.agent = 'apply'";
+        "FROM pangea.status s, jsonb_array_elements(coalesce(s.doc->'origins', '[]')) o WHERE s.agent = 'apply' "
+        /* how far its own log is held against what the others wrote: what it must take back of its own is taken back by then */
+        "UNION ALL SELECT s.doc->>'region', (s.doc->'own_log'->>'processed_lsn')::pg_lsn, s.doc->'own_log'->>'state', s.doc->'own_log'->>'why' "
+        "FROM pangea.status s WHERE s.agent = 'apply' AND s.doc->'own_log' ? 'state'";
 
 struct behind {
         lsn_t at[MAX_REGIONS];
+        bool own; /* it says how far its own log is held against what the others wrote */
         char said[MAX_REGIONS][300];
 };
 
@@ -50,6 +54,7 @@ static enum status applied(struct vregion *r, const struct topology *t, struct b
                 lsn_t lsn = {0};
                 if (!o)
                         continue;
+                b->own |= o == r->region && !pgres_null(res, i, 2);
                 if (lsn_parse(pgres_text(res, i, 1), &lsn))
                         b->at[o->id.i] = lsn_max(b->at[o->id.i], lsn);
                 if (!pgres_null(res, i, 2) && strcmp(pgres_text(res, i, 2), "running") != 0)
@@ -67,11 +72,13 @@ static bool arrived(struct vwait *w, const struct topology *t, const struct vreg
         for (size_t o = 0; o < t->nregions; o++) {
                 char have[LSN_STRLEN], want[LSN_STRLEN];
                 size_t n = strlen(w->why);
-                if (&t->regions[o] == r->region || !w->mark[o].v || !lsn_before(b->at[o], w->mark[o]))
+                bool own = &t->regions[o] == r->region;
+                if ((own && !b->own) || !w->mark[o].v || !lsn_before(b->at[o], w->mark[o]))
                         continue;
                 all = false;
-                snprintf(w->why + n, sizeof w->why - n, "%s%s has applied %s's log up to %s, not yet to %s%s", n ? "; " : "",
-                         r->region->name, t->regions[o].name, lsn_str(have, b->at[o]), lsn_str(want, w->mark[o]), b->said[o]);
+                snprintf(w->why + n, sizeof w->why - n, "%s%s has %s %s%s log up to %s, not yet to %s%s", n ? "; " : "",
+                         r->region->name, own ? "settled the conflicts of" : "applied", own ? "its own" : t->regions[o].name,
+                         own ? "" : "'s", lsn_str(have, b->at[o]), lsn_str(want, w->mark[o]), b->said[o]);
         }
         return all;
 }
