@@ -175,7 +175,7 @@ micro: deps
 bench: deps
 	@$(MAKE) --no-print-directory build/pangea
 	@rm -rf build/bench && mkdir -p build/bench
-	@bench/compare.py $(if $(QUICK),--quick 1 --blocks $(or $(BLOCKS),2) --works $(or $(WORKS),W1$(comma)W3$(comma)W4),--blocks $(or $(BLOCKS),5) \
+	@bench/compare.py $(if $(QUICK),--quick 1 --limit 270 --blocks $(or $(BLOCKS),2) --works $(or $(WORKS),W1$(comma)W3$(comma)W4),--blocks $(or $(BLOCKS),5) \
 	  $(if $(WORKS),--works $(WORKS))) $(if $(ROWS),--rows $(ROWS)) --debezium $(or $(DEBEZIUM),$(if $(QUICK),0,1)) --out build/bench/compare.jsonl
 	@$(if $(QUICK),,bench/conflicts.py --blocks $(or $(BLOCKS),5) --out build/bench/conflicts.jsonl)
 	@$(if $(QUICK),,for r in 100 500 2000; do bench/latency.py --rate $$r --out build/bench/latency.jsonl || exit 1; done)

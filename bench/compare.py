@@ -120,6 +120,24 @@ def summary(runs, works):
                 print(f"{w} {measure:7} {v:16} median {m:9.0f}/s ({low:.0f} to {high:.0f}, {len(got)} runs), CPU {c:.1f} s a million")
 
 
+def blocks_of(rig, runs, work, args, begin):
+    """All blocks of one work. False: another one like the last would not end within the limit, and there may be some left."""
+    rows = args.rows or (work.quick if args.quick else work.rows)
+    rig.prepare(work, rows, work.base // 5 if args.quick else work.base)
+    print(f"{work.name}: {work.what}; {rig.changes} changes in {rig.commits} transactions, {rig.wal / 1e6:.0f} MB of WAL, made in {rig.made:.1f} s "
+          f"({time.monotonic() - begin:.0f} s since the start)", flush=True)
+    runs.put({"kind": "work", "work": work.name, "what": work.what, "changes": rig.changes, "messages": rig.messages, "transactions": rig.commits,
+              "wal": rig.wal, "base": rig.base})
+    for block in range(args.blocks):
+        started = time.monotonic()
+        block_of(rig, runs, block)
+        took = time.monotonic() - started
+        if args.limit and time.monotonic() + took - begin > args.limit:
+            print(f"{work.name}: {block + 1} of {args.blocks} blocks")
+            return False
+    return True
+
+
 def run(servers, args):
     if proc.OWN is None:
         print("no autogroups here: all processes weigh alike")
@@ -131,16 +149,10 @@ def run(servers, args):
             with_debezium(connect)
         runs.put(environment(rig, args, connect))
         works = args.works.split(",")
-        for w in works:
-            work = WORKS[w]
-            rows = args.rows or (work.quick if args.quick else work.rows)
-            rig.prepare(work, rows, work.base // 5 if args.quick else work.base)
-            print(f"{w}: {work.what}; {rig.changes} changes in {rig.commits} transactions, {rig.wal / 1e6:.0f} MB of WAL, made in {rig.made:.1f} s "
-                  f"({time.monotonic() - begin:.0f} s since the start)", flush=True)
-            runs.put({"kind": "work", "work": w, "what": work.what, "changes": rig.changes, "messages": rig.messages, "transactions": rig.commits,
-                      "wal": rig.wal, "base": rig.base})
-            for block in range(args.blocks):
-                block_of(rig, runs, block)
+        for n, w in enumerate(works):
+            if not blocks_of(rig, runs, WORKS[w], args, begin):
+                print(f"{args.limit:g} s are not enough for more: left out are {', '.join(works[n + 1:]) or 'no works'}")
+                break
         summary(runs.all, works)
     finally:
         if connect:
@@ -154,4 +166,5 @@ def run(servers, args):
 if __name__ == "__main__":
     main(__doc__, run, {"works": (str, "W1,W3,W4,W2,W5,W6,W7,W8", "which"), "rows": (int, 0, "changes, instead of each work's own number"),
                         "blocks": (int, 5, "of every variant"), "quick": (int, 0, "1: few rows"), "debezium": (int, 0, "1: with Debezium"),
+                        "limit": (float, 0, "seconds: no block is begun that would last longer; what is left out is said"),
                         "out": (str, os.path.join(ROOT, "build", "bench", "results.jsonl"), "raw results")})
