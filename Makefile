@@ -179,6 +179,7 @@ bench: deps
 	  $(if $(WORKS),--works $(WORKS))) $(if $(ROWS),--rows $(ROWS)) --debezium $(or $(DEBEZIUM),$(if $(QUICK),0,1)) --out build/bench/compare.jsonl
 	@$(if $(QUICK),,bench/conflicts.py --blocks $(or $(BLOCKS),5) --out build/bench/conflicts.jsonl)
 	@$(if $(QUICK),,for r in 100 500 2000; do bench/latency.py --rate $$r --out build/bench/latency.jsonl || exit 1; done)
+	@$(if $(QUICK),,bench/cost.py --blocks $(or $(BLOCKS),5) --out build/bench/cost.jsonl)
 	@bench/report.py build/bench/*.jsonl --out $(or $(REPORT),$(if $(QUICK),build/bench/performance.md,docs/performance.md))
 
 # figures on this machine, each with the servers it needs: bench/README.md

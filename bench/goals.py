@@ -67,6 +67,11 @@ def quantile(which):
     return value
 
 
+def local_p99(lines):
+    at = {"work": "cost", "measure": "target"}
+    return figures.ratios(runs(lines), dict(at, variant="beside"), dict(at, variant="alone"), lambda r: r["p99"])
+
+
 def absent(lines):
     raise figures.NoFigure("no program of bench/ does yet")
 
@@ -86,6 +91,6 @@ GOALS = (
     Goal("peak memory of the capture and the apply agent, less 8 times the largest row", "<", 128, memory, "MB"),
     Goal("commit to visible at 500 tx/s, p50", "<", 2, quantile("p50"), "ms"),
     Goal("commit to visible at 500 tx/s, p99", "<", 10, quantile("p99"), "ms"),
-    Goal("p99 of a local pgbench while apply drains a backlog, against idle", "<", 2, absent),
+    Goal("p99 of a local pgbench while apply drains a backlog, against idle", "<", 2, local_p99),
     Goal("CPU of the source with 8 receiving regions against 2", "<=", 1.1, absent),
 )

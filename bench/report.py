@@ -96,6 +96,21 @@ def latency(lines):
     return out + [""]
 
 
+def cost(runs):
+    """What local transactions notice (cost.py)."""
+    out = []
+    for measure, what in (("source", "at the source, beside capture"), ("target", "at the target, while apply drains a backlog")):
+        at = {"work": "cost", "measure": measure}
+        if not (figures.of(runs, **at, variant="alone") and figures.of(runs, **at, variant="beside")):
+            continue
+        for name, unit in (("rate", "tx/s"), ("p50", "ms"), ("p99", "ms")):
+            alone, beside = (spread([r[name] for r in figures.of(runs, **at, variant=v)]) for v in ("alone", "beside"))
+            ratio = figures.ratios(runs, dict(at, variant="beside"), dict(at, variant="alone"), lambda r: r[name])
+            out.append(f"| {what} | {name} {unit} | {alone} | {beside} | " + "{:.2f} ({:.2f} - {:.2f}) x |".format(*ratio))
+    head = ["## What local transactions notice", "", "| pgbench TPC-B | | alone | beside Pangea | |", "|---|---|---|---|---|"]
+    return head + out + [""] if out else []
+
+
 def goal_table(lines):
     out = ["## Goals", "", "| measure | goal | measured: median (least - greatest) | | the same of \"at most/s\" |", "|---|---|---|---|---|"]
     for g in goals.GOALS:
@@ -155,7 +170,7 @@ def main():
     name = os.path.basename(folder)
     out = [HEAD.format(folder=name)] + setting(lines) + goal_table(lines) + ["## Work", ""] + work_table(lines)
     out += [f"![{what}]({name}/{file})\n" for file, what in charts(runs, works, folder)]
-    out += ["## Figures", ""] + tables(runs, works) + latency(lines)
+    out += ["## Figures", ""] + tables(runs, works) + latency(lines) + cost(runs)
     bad = figures.void(runs)
     out += [f"## Void\n\n{len(bad)} of {len(runs)} runs."] + [f"- {r['work']} {r['measure']} {r['variant']}, block {r['block']}: {r['wrong'][:300]}" for r in bad]
     with open(args.out, "w") as f:
