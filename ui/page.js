@@ -220,6 +220,14 @@ function historyOf(region) {
   const p = state.peers[region];
   return p && p.history && Date.now() - p.at < 4 * PEERS_MS ? p.history : state.seen[region];
 }
+/* What this browser misses of a region whose daemon runs; null: nothing. */
+function unreached(region) {
+  const p = state.peers[region], known = state.status.topology.regions[region];
+  if (!p || !p.failedSince) return null;
+  return [`This browser does not reach the daemon of ${region} at ${known.http.url} since ${new Date(p.failedSince).toLocaleTimeString()}: ${p.failedWhy}. `,
+    `What its database says is shown, through the daemon of ${state.status.here}; its own metrics are missing. `, h("strong", {}, "To do: "),
+    `let browsers through to that address, or name one that they reach: regions.${region}.http.url.`];
+}
 function drawTime() {
   const color = Object.fromEntries(regions().map((r, i) => [r.region, i % 6]));
   show("time-body", regions().map((r) => {
@@ -230,7 +238,7 @@ function drawTime() {
     const moved = names.map((n) => ({ name: "applied from " + n, color: color[n] || 0, values: t.applied_per_second[n] }));
     if (r.role === "leader") moved.push({ name: "published", color: color[r.region], values: t.published_per_second });
     return h("div", { class: "card" }, title, chart("Lag", span, t.at, lag), chart("Transactions", perSecond, t.at, moved),
-      t.own ? h("p", { class: "muted" }, "Since this page was opened: its daemon cannot be read from here.") : "");
+      t.own ? h("p", { class: "muted" }, "Since this page was opened: its daemon cannot be read from here" + (unreached(r.region) ? " (see Regions)." : ".")) : "");
   }));
 }
 /* What this page itself has seen of the regions that it cannot read. */
@@ -324,6 +332,7 @@ function drawRegions() {
     const unstable = Object.keys(a.vector || {}).filter((k) => (a.vector[k] || 0) > ((a.stable || {})[k] || 0));
     const said = (d, w) => (w === "running" ? word(w) : [word(w), " ", d.since && (d.alive || w === "stopped") ? "for " + coarse(since(d.since)) : isNumber(d.age_seconds) ? "heard of " + coarse(d.age_seconds) + " ago" : "", d.why ? ": " + d.why : ""]);
     return h("div", { class: "card", id: "region-" + r.region }, h("h3", {}, `${r.region} `, h("span", { class: "muted" }, r.role)), facts([
+      ["this page", unreached(r.region) ? h("span", { class: "warn" }, unreached(r.region)) : null],
       ["database", r.reachable ? null : h("span", { class: "bad" }, r.error || "does not answer")],
       r.role === "leader" ? ["capture", said(c, agentWord(r, "capture"))] : ["", ""], ["apply", said(a, agentWord(r, "apply"))],
       ["slot", c.slot], ["WAL held", isNumber(c.retained_bytes) ? bytes(c.retained_bytes) + (isNumber(room) ? `, room for ${bytes(room)}` : "") : null],
@@ -377,9 +386,11 @@ async function askPeer(r) {
   if (!url || !alive || (p.failedAt && Date.now() - p.failedAt < 60000)) return;
   try {
     const [status, metrics] = await Promise.all([ask(url + "/status?page=1").then((a) => a.json()), ask(url + "/metrics").then((a) => a.text())]);
-    Object.assign(p, { history: status.history, metrics: parseMetrics(metrics), at: Date.now(), failedAt: 0 });
-  } catch {
-    p.failedAt = Date.now(); // this browser does not reach it: what its database says is shown
+    Object.assign(p, { history: status.history, metrics: parseMetrics(metrics), at: Date.now(), failedAt: 0, failedSince: 0 });
+  } catch (e) {
+    p.failedAt = Date.now(); // what its database says is shown
+    p.failedSince = p.failedSince || p.failedAt;
+    p.failedWhy = e.name === "TimeoutError" ? "no answer within 8 s" : e.message;
   }
 }
 async function askConflicts() {

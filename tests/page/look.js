@@ -1,7 +1,8 @@
 /* Looks at the page of a daemon in Chromium, as a person would: several widths, light and dark, keyboard; and as axe-core does.
  *     node look.js '{"modules": "..", "chromium": ".."}'
  * One browser for many looks: each line on stdin is {"url", "out": "path/prefix", "wait": "a text that must come", "limit_ms", "part": selector},
- * each line on stdout {errors, overflow, violations, unreachable, text} or {failed}.  Screenshots are left at <out>-<name>.png: the whole page in each
+ * each line on stdout {errors, overflow, violations, unreachable, text, charts} or {failed}. With "brief" one window of one width is enough; console
+ * errors that name the address "refused" are not told, and must come. With "charts" all curves must be there, and what is drawn is told.  Screenshots are left at <out>-<name>.png: the whole page in each
  * size, what a window shows of it (view), and one part of it when a selector `part` is given. */
 "use strict";
 const fs = require("fs");
@@ -22,7 +23,11 @@ async function open(browser, job, found, name) {
   const size = SIZES[name];
   const context = await browser.newContext({ viewport: { width: size.width, height: size.height }, colorScheme: size.colorScheme });
   const page = await context.newPage();
-  page.on("console", (m) => { if (m.type() === "error" || m.type() === "warning") found.errors.push(`${name}: ${m.text()} (${m.location().url})`); });
+  page.on("console", (m) => {
+    if (m.type() !== "error" && m.type() !== "warning") return;
+    if (job.refused && m.text().includes("ERR_CONNECTION_REFUSED") && m.location().url.includes(job.refused)) found.refused = true;
+    else found.errors.push(`${name}: ${m.text()} (${m.location().url})`);
+  });
   page.on("pageerror", (e) => found.errors.push(`${name}: ${e.stack || e}`));
   await page.goto(job.url, { waitUntil: "load" });
   await until(page, job, (want) => document.body.innerText.includes(want), job.wait);
@@ -81,11 +86,32 @@ async function judge(page, found, name, rules) {
     if (v.impact === "serious" || v.impact === "critical") found.violations.push(`${name}: ${v.id}: ${v.help}: ${v.nodes.slice(0, 3).map((n) => n.html.slice(0, 160) + " " + (n.failureSummary || "")).join(" | ")}`);
 }
 
+/* Every curve as it is drawn: points and, for their scale, the lines of the grid. */
+function drawn() {
+  const numbers = (e, ...names) => names.map((n) => Number(e.getAttribute(n)));
+  return [...document.querySelectorAll("#time-body .card")].map((card) => ({ region: card.querySelector("h3").textContent, now: Date.now() / 1000,
+    charts: [...card.querySelectorAll("figure")].map((f) => ({ title: f.querySelector("strong").textContent,
+      keys: [...f.querySelectorAll(".key")].map((k) => ({ name: k.textContent, line: "l" + k.className.replace(/.*\bk/, "") })),
+      grid: [...f.querySelectorAll("svg line")].map((l) => numbers(l, "x1", "x2", "y1")), marks: [...f.querySelectorAll("svg text")].map((t) => t.textContent),
+      lines: [...f.querySelectorAll("polyline")].map((p) => ({ line: p.getAttribute("class"), points: p.getAttribute("points").split(" ").map((x) => x.split(",").map(Number)) })) })) }));
+}
+
 /* Two loads, each turned once. */
 async function look(browser, job) {
   const found = { errors: [], overflow: [], violations: [], unreachable: [], text: "" };
   let page = await open(browser, job, found, "wide");
+  if (job.charts) {
+    await until(page, job, (n) => document.querySelectorAll("#time-body figure").length === 2 * n, job.charts);
+    found.charts = await page.evaluate(drawn);
+  }
   await shoot(page, job, found, "wide");
+  if (job.brief) {
+    found.text = await page.evaluate(() => document.body.innerText);
+    if (job.refused && !found.refused) found.errors.push(`nothing was refused at ${job.refused}`);
+    await judge(page, found, "wide");
+    await page.context().close();
+    return found;
+  }
   await page.screenshot({ path: `${job.out}-view.png` });
   if (job.part) await page.locator(job.part).screenshot({ path: `${job.out}-part.png` });
   found.text = await page.evaluate(() => document.body.innerText);
