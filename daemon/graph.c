@@ -133,13 +133,17 @@ static void draw_mermaid(const struct topology *t, const struct graph_edge *edge
         }
 }
 
+/* Of a label: Graphviz takes &lt; and the like there for the sign that they name. */
 static void dot_text(struct buf *out, const char *s)
 {
         buf_put_str(out, "\"");
         for (; *s; s++) {
                 if (*s == '"' || *s == '\\')
                         buf_put_str(out, "\\");
-                buf_put(out, s, 1);
+                if (*s == '&')
+                        buf_put_str(out, "&amp;");
+                else
+                        buf_put(out, s, 1);
         }
         buf_put_str(out, "\"");
 }

@@ -10,7 +10,7 @@ cache=${PANGEA_CACHE:-$root/.cache}
 
 build='gcc make libc6-dev pkg-config libpq-dev librdkafka-dev libyaml-dev libcmocka-dev libjansson-dev libxxhash-dev libisal-dev libmicrohttpd-dev libsystemd-dev libgmp-dev'
 lint='clang libclang-rt-14-dev clang-tidy clang-format cppcheck shellcheck'
-tests='openssl postgresql-15 openjdk-17-jre-headless maven kcat python3 python3-psycopg2 python3-yaml valgrind procps groff-base zsh fish chromium'
+tests='openssl postgresql-15 openjdk-17-jre-headless maven kcat python3 python3-psycopg2 python3-yaml valgrind procps groff-base zsh fish chromium graphviz'
 deploy='golang-go python3-venv systemd strace debhelper lintian mmdebstrap buildah'
 
 kafka_version=4.1.1

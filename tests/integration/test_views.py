@@ -141,6 +141,36 @@ def pictures(c):
     assert max(map(len, out.splitlines()[1:])) <= 60 and "left out" in err, (out, err)
 
 
+ODD = ['public."<i>&lt;`b`\\N"', 'public."quo""te|]\\ &amp;"']
+
+
+@test(init=False, regions=("end", "node", "ap"), followers=("ap",))
+def graphviz_draws_the_topology(c):
+    """`pangea topology --format dot` is drawn by Graphviz itself: every region, every way, with what is written on it, whatever the names are"""
+    c.topology["routes"] = [{"tables": ["public.*"]}, {"tables": ODD, "from": ["end"], "to": ["node"], "where": "v > 1"}]
+    c.topology["links"] = [{"log": "end", "at": "node", "mirror": True}, {"log": "end", "at": "ap", "via": "node"}]
+    for name, r in c.topology["regions"].items():
+        r["kafka"]["brokers"] = [f"kafka.{name}.invalid:9092"]
+    c.write_topology()
+
+    def drawn(text):
+        done = subprocess.run(["dot", "-Tsvg"], input=text.encode(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60)
+        if done.returncode or done.stderr:
+            return done.stderr.decode()
+        ns = "{http://www.w3.org/2000/svg}"
+        parts = [g for g in xml.fromstring(done.stdout).iter(ns + "g") if g.get("class") in ("node", "edge")]
+        return {g.find(ns + "title").text: [t.text for t in g.iter(ns + "text")] for g in parts}
+    got = drawn(c.command("topology", "--format", "dot")[1])
+    logs = json.loads(c.command("topology", "--json")[1])["logs"]
+    assert {name: text for name, text in got.items() if "->" not in name} == {"end": ["end", "leader"], "node": ["node", "leader"], "ap": ["ap", "follower"]}, got
+    assert {name for name in got if "->" in name} == {f"{w['log']}->{w['read_by']}" for w in logs} and len(logs) == 4, (got, logs)
+    for w in logs:
+        assert w["tables"] in got[f"{w['log']}->{w['read_by']}"][0], (w, got)
+    assert 'public.<i>&lt;`b`\\N, public.quo"te|]\\ &amp;' in got["end->node"][0], got
+    assert "(mirrored)" in got["end->node"][0] and "(read in node)" in got["end->ap"][0], got
+    assert "syntax error" in drawn('digraph "a" { "b" -> '), "what is no dot is not refused"
+
+
 @test(tables=T)
 def shapes(c):
     """what the other commands print with --json is documented too"""
