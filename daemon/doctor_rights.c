@@ -30,7 +30,8 @@ void check_replication_login(struct patient *p)
         char *password = NULL, todo[300];
         struct err e = {0};
         struct pgres *res;
-        /* without the attribute it is refused, and `rights` says so */
+        /* pg_hba.conf does not tell it from the ordinary connection, which is there already: its `replication` is for physical ones.
+         * Without the attribute it is refused, and `rights` says so. */
         bool may =
                 ask(p, "SELECT rolreplication OR rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user", 0, NULL, &res) &&
                 pgres_rows(res) == 1 && pgres_text(res, 0, 0)[0] == 't';
@@ -42,11 +43,9 @@ void check_replication_login(struct patient *p)
                             .application_name = "pangea doctor",
                             .session = PG_REPLICATION};
         if (pgstream_open(&s, &o, &e) != ST_OK) {
-                snprintf(
-                        todo, sizeof todo,
-                        "in pg_hba.conf: hostssl %s %s ADDRESS scram-sha-256   -- for the database, as for ordinary connections; then SELECT "
-                        "pg_reload_conf()",
-                        p->init.database, p->init.role);
+                snprintf(todo, sizeof todo,
+                         "let the conninfo of region %s lead to the server itself: a pooler passes ordinary connections on only",
+                         p->region->name);
                 find(p, SEVERITY_ERROR, NULL, todo, "no replication connection: %s", e.msg);
         }
         pgstream_close(s);

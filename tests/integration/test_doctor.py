@@ -1,9 +1,13 @@
 """doctor: what is wrong is found, what is right is not, and what it says to type mends it."""
+import contextlib
 import json
 import os
 import re
 import shlex
+import socket
+import struct
 import subprocess
+import threading
 
 from harness import shape
 from harness.case import test
@@ -106,7 +110,7 @@ def break_it(c):
     c.us.sql("ALTER SYSTEM SET max_slot_wal_keep_size = '32MB'")                                          # 8
     c.us.sql("SELECT pg_reload_conf()")
     kafka_configs(["--bootstrap-server", c.us.kafka.brokers, "--alter", "--entity-type", "topics", "--entity-name", c.us.topic,
-                   "--add-config", "retention.ms=86400000,max.message.bytes=5000,compression.type=uncompressed"])  # 9, 10, 11
+                   "--add-config", "retention.ms=86400000,max.message.bytes=5000,compression.type=uncompressed,cleanup.policy=compact"])  # 9, 10, 11, 15
     c.eu.sql("SET ROLE app; CREATE UNLOGGED TABLE public.basket (id int PRIMARY KEY); RESET ROLE;")       # 12, and new in us
     for r in (c.us, c.ap):
         r.sql("SET ROLE app; CREATE TABLE public.basket (id int PRIMARY KEY); RESET ROLE;")
@@ -121,7 +125,7 @@ FAULTS = [
     ("commit_timestamps", "", "ap"), ("compression", "TOPIC", "us"), ("identity", "public.basket", "us"), ("identity", "public.orders", "us"),
     ("rights", "", "eu"),
     ("row_security", "public.secret", "eu"), ("sequences", "public.users_id_seq", ""), ("shapes", "public.audit", "eu"), ("slot_limit", "", "us"),
-    ("topic", "TOPIC", "us"), ("topic", "TOPIC", "us"), ("triggers", "public.orders", "eu"), ("unique", "public.users", "ap,eu,us"),
+    ("topic", "TOPIC", "us"), ("topic", "TOPIC", "us"), ("topic", "TOPIC", "us"), ("triggers", "public.orders", "eu"), ("unique", "public.users", "ap,eu,us"),
     ("unlogged", "public.basket", "eu"), ("wal_level", "", "ap"),
 ]
 
@@ -231,6 +235,72 @@ def more_faults(c):
         c.topology["regions"][name]["postgres"]["conninfo"] = other
     c.write_topology()
     assert {r for f in doctor(c, check=3)["findings"] if f["check"] == "prepared" and f["severity"] == "error" for r in f["regions"]} == {"us", "eu"}
+
+
+def pooler(port):
+    """A port of a server behind which ordinary connections are passed on, and no replication connection is: as PgBouncer answers."""
+    def pump(a, b):
+        with contextlib.suppress(OSError):
+            while data := a.recv(65536):
+                b.sendall(data)
+        for s in (a, b):
+            with contextlib.suppress(OSError):
+                s.shutdown(socket.SHUT_RDWR)
+
+    def serve(client):
+        with contextlib.suppress(OSError, struct.error), client:
+            while True:
+                size, code = struct.unpack("!II", client.recv(8, socket.MSG_WAITALL))
+                rest = client.recv(size - 8, socket.MSG_WAITALL)
+                if code == 196608:  # not a question for TLS or GSSAPI
+                    break
+                client.sendall(b"N")
+            if b"replication\0" in rest:
+                text = b"SFATAL\0VFATAL\0C08P01\0Munsupported startup parameter: replication\0\0"
+                client.sendall(b"E" + struct.pack("!I", len(text) + 4) + text)
+                return
+            with socket.create_connection(("127.0.0.1", port)) as server:
+                server.sendall(struct.pack("!II", size, code) + rest)
+                back = threading.Thread(target=pump, args=(server, client), daemon=True)
+                back.start()
+                pump(client, server)
+                back.join()
+
+    def listen():
+        with contextlib.suppress(OSError):
+            while True:
+                threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
+    listener = socket.create_server(("127.0.0.1", 0))
+    threading.Thread(target=listen, daemon=True).start()
+    return listener
+
+
+@test(tables=tables, own_postgres="one", run=False, limit=180)
+def a_pooler_and_a_standby(c):
+    """a conninfo that leads through a pooler, or to a standby: each is said by its own name, and what is said mends it"""
+    right = c.topology["regions"]["us"]["postgres"]["conninfo"]
+
+    def lead_to(conninfo):
+        c.topology["regions"]["us"]["postgres"]["conninfo"] = conninfo
+        c.write_topology()
+    with pooler(c.us.postgres.port) as listener:
+        lead_to(right.replace(f"port={c.us.postgres.port}", f"port={listener.getsockname()[1]}"))
+        value = doctor(c, check=3)
+        assert found(value) == [("replication_login", "", "us")], value
+        finding, = (f for f in value["findings"] if f["check"] == "replication_login")
+        assert "unsupported startup parameter" in finding["what"] and "lead to the server itself" in finding["todo"], finding
+    lead_to(right)
+    doctor(c, check=0)
+    standby = c.servers.new_standby(c.us.postgres, "copy")
+    c.own.append(standby)
+    lead_to(right.replace(f"port={c.us.postgres.port}", f"port={standby.port}"))
+    value = doctor(c, check=3)
+    assert ("standby", "", "us") in found(value) and {f[2] for f in found(value)} <= {"us", ""}, value
+    finding, = (f for f in value["findings"] if f["check"] == "standby")
+    assert "several hosts, with target_session_attrs=read-write" in finding["todo"], finding
+    both = right.replace("host=127.0.0.1", "host=127.0.0.1,127.0.0.1").replace(f"port={c.us.postgres.port}", f"port={standby.port},{c.us.postgres.port}")
+    lead_to(both + " target_session_attrs=read-write")
+    doctor(c, check=0)
 
 
 @test(tables=tables, own_postgres="each", own_kafka="each", limit=120)

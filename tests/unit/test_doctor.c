@@ -106,6 +106,45 @@ static void clocks_that_differ(void **state)
         }
 }
 
+/* Only 15 is here: others are seen here only. */
+static const struct {
+        const char *why, *version[3], *said; /* version NULL: a region that is not looked at; "": it did not answer */
+} servers[] = {
+        {"all of the tested major version", {"15.18 (Debian 15.18-0+deb12u1)", "15.3", "15.1"}, NULL},
+        {"two major versions", {"15.18", "16.4 (Ubuntu 16.4-1)", "15.3"}, "PostgreSQL is 15 (a, c), 16 (b)"},
+        {"three", {"18.0", "16.4", "17.1"}, "PostgreSQL is 18 (a), 16 (b), 17 (c)"},
+        {"one that is not tested", {"17.2", "17.4", "17.2"}, "PostgreSQL is 17 (a, b, c); tested is 15"},
+        {"15 is not 150", {"150.1", "150.1", "150.1"}, "PostgreSQL is 150 (a, b, c); tested is 15"},
+        {"who did not answer is not counted", {"15.1", "", "15.1"}, NULL},
+        {"nor who was not asked", {NULL, "16.1", NULL}, "PostgreSQL is 16 (b); tested is 15"},
+        {"nobody answered", {"", "", ""}, NULL},
+};
+
+static void servers_that_differ(void **state)
+{
+        (void)state;
+        struct region regions[] = {{.name = "a"}, {.name = "b"}, {.name = "c"}};
+        struct topology t = {.cluster = "shop", .nregions = 3, .regions = regions};
+        for (size_t i = 0; i < sizeof servers / sizeof *servers; i++) {
+                struct patient p[3];
+                memset(p, 0, sizeof p);
+                struct doctor d = {.t = &t, .patients = p};
+                arena_init(&d.together.arena);
+                d.together.check = doctor_check_find("server_versions");
+                for (int k = 0; k < 3; k++) {
+                        p[k].region = servers[i].version[k] ? &regions[k] : NULL;
+                        snprintf(p[k].server_version, sizeof p[k].server_version, "%s",
+                                 servers[i].version[k] ? servers[i].version[k] : "");
+                }
+                check_server_versions(&d);
+                const struct finding *f = d.together.first;
+                const char *said = f ? f->what : "nothing", *want = servers[i].said ? servers[i].said : "nothing";
+                if (strcmp(said, want) != 0 || (f && f->severity != SEVERITY_NOTE))
+                        fail_msg("%s: said %s, want %s", servers[i].why, said, want);
+                arena_release(&d.together.arena);
+        }
+}
+
 static const struct {
         const char *why, *keys[2], *values[2], *is;
 } codecs[] = {
@@ -129,10 +168,8 @@ static void how_it_compresses(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(checks_are_whole),
-                cmocka_unit_test(docs_are_the_table),
-                cmocka_unit_test(clocks_that_differ),
-                cmocka_unit_test(how_it_compresses),
+                cmocka_unit_test(checks_are_whole),    cmocka_unit_test(docs_are_the_table), cmocka_unit_test(clocks_that_differ),
+                cmocka_unit_test(servers_that_differ), cmocka_unit_test(how_it_compresses),
         };
         return cmocka_run_group_tests_name("daemon: doctor", tests, NULL, NULL);
 }
