@@ -6,6 +6,7 @@ import subprocess
 
 import yaml
 
+from harness import foreign
 from harness.book import Page, agrees, blocks, indented, not_run
 from harness.case import test
 from harness.servers import ROOT
@@ -144,6 +145,32 @@ def what_is_named_is_there(c):
     assert seen > 100 and not found, "\n".join(found) or f"only {seen} commands were found"
     for wrong in ("stauts", "lag --wach", "lag --admin x", "init --admin", "verify --timeout soon", "status us", "run --agent both"):
         assert refused(c, wrong), f"`pangea {wrong}` is not refused"
+
+
+@test(init=False, regions=(), limit=180)
+def commands_of_others_are_there(c):
+    """a command of systemd, make, Kafka, kubectl .. on a page whose word or option the program that is installed here does not know; one that is not
+    installed here, and docs/limits.md does not say so"""
+    programs, faults, seen, absent = foreign.Programs(), [], {}, set()
+    with open(os.path.join(DOCS, "limits.md")) as f:
+        limits = f.read()
+    for name, text in pages():
+        for line, words in foreign.shown(text):
+            seen.setdefault(words[0], []).append(words)
+            if words[0] != "make" and not foreign.program(words[0]):
+                absent.add(words[0])
+                continue
+            fault = programs.fault(words)
+            if fault:
+                faults.append(f"{name}:{line}: {shlex.join(words)}: {fault}")
+    faults += [f"docs/limits.md does not say that {p} was never run" for p in sorted(absent) if f"`{p}`" not in limits]
+    assert {"make", "systemctl", "psql", "curl", "gdb", "kubectl", "kustomize", "docker"} <= set(seen) and sum(map(len, seen.values())) > 40, seen
+    assert not faults, "\n".join(faults)
+    for wrong in ("make chek", "make check SANE=address", "psql --comand x", "curl -s --frobnicate x"):
+        assert programs.fault(shlex.split(wrong)), f"`{wrong}` is not refused"
+    for wrong in ("systemctl relaod pangea@us", "systemctl enable --nwo x", "kafka-configs.sh --altre", "kustomize biuld x", "kubectl aply -f -"):
+        if foreign.program(wrong.split()[0]):
+            assert programs.fault(shlex.split(wrong)), f"`{wrong}` is not refused"
 
 
 @test(init=False, regions=())
