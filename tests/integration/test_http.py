@@ -271,7 +271,7 @@ def rows_are_kept_back(c):
         assert "secret" not in text and '"rows_shown": false' in text, text
 
 
-@test(http=True, tables=T, own_postgres="each", own_kafka="each", limit=150)
+@test(http=True, tables=T, own_postgres="first", own_kafka="first", limit=150)
 def readiness(c):
     """/readyz names what is away, /healthz stays well, both come back"""
     for r in c:
