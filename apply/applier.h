@@ -56,6 +56,7 @@ struct origin {
         koffset_t applied_offset;
         lsn_t applied_lsn;
         uint64_t groups, txs, rows, conflicts, retries;
+        bool asks;    /* the next try asks before it inserts: a key was there */
         bool replace; /* the next try writes rows that swap unique values by delete and insert */
         bool hide;    /* the next try hides rows that may not be visible beside each other */
         unsigned hide_tries;
@@ -178,6 +179,8 @@ struct work {
         uint64_t ops[METER_OPS]; /* the rows by operation */
         bool replace, hide;
         bool can_hide; /* it writes a table whose rows may wait outside it */
+        bool bold;     /* new rows may be inserted without asking whether their keys are there */
+        bool met;      /* one was */
 };
 
 /* write.c: one chunk (or the whole group) inside the open transaction. ST_RETRY: roll back and try again. */

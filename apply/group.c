@@ -164,6 +164,7 @@ static enum status rows_of(struct work *w, struct err *e)
                 return inlog_reread(w->o->log, w->item->first_offset, w->item->offset, w->item->epoch, on_chunk, w, e);
         arena_reset(&a->arena);
         enum status s = wire_decode(w->item->msg.data, w->item->msg.len, &a->regs, &a->arena, &r, e);
+        w->bold = !w->o->asks; /* not a large one: all of it would have to be written again */
         if (s != ST_OK) {
                 struct err why = *e;
                 return err_named(e, ST_DATA, "record_corrupt", "log of %s offset %" PRId64 ": %.900s",
@@ -236,14 +237,19 @@ void schema_forget(struct applier *a, const struct err *e)
         tables_forget(a);
 }
 
-/* A unique key or an exclusion constraint is violated: two rows of the group may have swapped their values (delete and insert), or rows of
- * several regions clash (who may not be visible waits outside). A local commit may have come between: again some times. */
+/* A unique key or an exclusion constraint is violated: an insert had not asked whether its key is there; two rows of the group may have
+ * swapped their values (delete and insert); or rows of several regions clash (who may not be visible waits outside). A local commit may
+ * have come between: again some times. */
 static bool try_otherwise(struct work *w, struct err *e)
 {
         struct origin *o = w->o;
         if (e->code != ST_DATA || (strcmp(e->sqlstate, "23505") != 0 && strcmp(e->sqlstate, "23P01") != 0))
                 return false;
         const char *how = "trying delete and insert";
+        if (w->met) {
+                err_wrap(e, "asking before the insert");
+                return o->asks = true;
+        }
         if (o->replace && !w->can_hide)
                 return false;
         if (o->replace)
@@ -298,7 +304,7 @@ enum status group_apply(struct applier *a, struct origin *o, const struct log_it
         if (s != ST_OK)
                 return refused(&w, e);
         own_sets_done(a, true);
-        o->replace = o->hide = false;
+        o->asks = o->replace = o->hide = false;
         o->hide_tries = 0;
         hidden_committed(a->hidden);
         a->origin_sure = true;

@@ -16,7 +16,7 @@
 #include "apply/session.h"
 
 enum sql_kind {
-        SQL_INSERT,     /* a table without a key */
+        SQL_INSERT,     /* of a table without a key, or of keys that are taken to be absent: 23505 when one is not */
         SQL_UPSERT,     /* INSERT .. ON CONFLICT (key) DO UPDATE */
         SQL_PUT_ABSENT, /* INSERT .. ON CONFLICT (key) DO NOTHING */
         SQL_UPDATE,

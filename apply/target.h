@@ -37,6 +37,8 @@ struct target {
         struct set_rule *set;    /* a rule that needs the siblings of a key; NULL: last write wins */
         bool replaces;           /* a column beside the key is GENERATED ALWAYS AS IDENTITY: an update is a delete and an insert */
         unsigned meets;          /* so many batches of changes are still expected to meet conflicts: they met some lately */
+        unsigned wary;           /* so many batches of inserts still ask whether their keys are there (apply/write.c) */
+        unsigned wariness;       /* how many after the next one that was there */
         struct map statements;   /* shape -> struct stmt of apply/sql.c */
         struct clash_def *clash; /* what its rows can clash in besides the key (apply/clash.h); NULL: not read yet */
 };

@@ -116,7 +116,7 @@ static enum status not_applied(struct applier *a, struct origin *o, enum status 
                 bool unique = strcmp(e->sqlstate, "23505") == 0 || strcmp(e->sqlstate, "23P01") == 0;
                 if (!why.name[0])
                         snprintf(why.name, sizeof why.name, "%s", unique ? "unique_conflict" : "row_refused");
-                o->replace = o->hide = false;
+                o->asks = o->replace = o->hide = false;
                 o->hide_tries = 0;
                 o->retry_at = clock_mono_us() + MEND_US;
                 origin_state(a, o, unique ? STATE_STOPPED : STATE_WAITING, &why);

@@ -3,7 +3,7 @@
  *   tombstones      what a later, unseen delete kills is recorded and not written
  *   waiting         what comes for a row that waits outside its table is decided there
  *   fast            one guarded statement for each (table, operation, columns): who is touched is settled; while a table meets conflicts it
- *                   says who that is
+ *                   says who that is.  New rows are inserted as if their keys were absent; one that is not sends the group back, to ask
  *   lock            the rows that were not touched, locked in key order, with what their xmin says
  *   own log         is read to the insert position when a locked row was written locally (at most 50 ms: the locks are held)
  *   decide          dominated, or concurrent: last write wins, the loser is recorded
@@ -21,6 +21,8 @@
 
 #define LOCK_FIRST_TRIES 3
 #define MEETS 16 /* batches */
+#define WARY_MIN 16
+#define WARY_MAX 65536
 
 static void on_touched(void *ctx, void *arg, const struct pgres *r)
 {
@@ -67,7 +69,7 @@ void pass_place(struct pass *p, const struct fold_table *t, struct net *n, enum 
 
 static const struct sql_guard *guard_of(const struct run *r)
 {
-        return r->table->map.target->multi ? &r->w->guard : NULL;
+        return r->table->map.target->multi && r->kind != SQL_INSERT ? &r->w->guard : NULL;
 }
 
 enum status pass_send_run(struct pass *p, struct run *r, const struct sql_guard *guard, on_result *fn, struct err *e)
@@ -97,7 +99,36 @@ bool pass_replaces(const struct pass *p, const struct target *t)
         return t->replaces || ((p->w->replace || (t->deferrable && t->multi)) && t->unique_extra);
 }
 
-static enum sql_kind fast_kind(const struct fold_table *t, const struct net *n)
+/* A new row's key is seldom there, and an INSERT that asks (ON CONFLICT) costs PostgreSQL nearly twice as much as one that does not. When one
+ * is there the group is rolled back and tried again, and the table's inserts ask for a while: the longer the more often that happens. */
+static bool bold(const struct pass *p, const struct fold_table *t)
+{
+        return p->w->bold && !t->map.target->wary;
+}
+
+static void met_existing(struct pass *p, const struct err *e)
+{
+        for (struct run *r = p->runs; r && strcmp(e->sqlstate, "23505") == 0; r = r->next) {
+                struct target *t = r->table->map.target;
+                if (r->kind != SQL_INSERT || !r->table->rel->nkeys)
+                        continue;
+                t->wariness = t->wariness < WARY_MIN ? WARY_MIN : t->wariness < WARY_MAX ? 2 * t->wariness : WARY_MAX;
+                t->wary = t->wariness;
+                p->w->met = true;
+        }
+}
+
+/* A batch of inserts is through: every one that met nothing takes a little wariness away. */
+static void inserted(const struct run *r)
+{
+        struct target *t = r->table->map.target;
+        if (r->kind == SQL_UPSERT)
+                t->wary -= t->wary != 0;
+        else if (r->kind == SQL_INSERT)
+                t->wariness -= t->wariness != 0;
+}
+
+static enum sql_kind fast_kind(const struct pass *p, const struct fold_table *t, const struct net *n)
 {
         if (t->rel->nkeys == 0)
                 return SQL_INSERT;
@@ -105,7 +136,9 @@ static enum sql_kind fast_kind(const struct fold_table *t, const struct net *n)
                 return SQL_DELETE;
         if (t->map.target->set)
                 return SQL_UPDATE;
-        return n->fresh ? SQL_UPSERT : SQL_UPDATE;
+        if (!n->fresh)
+                return SQL_UPDATE;
+        return n->is_insert && !n->had_del && bold(p, t) ? SQL_INSERT : SQL_UPSERT;
 }
 
 /* Rows that go the exact way at once: those that are replaced, and, from the fourth try of a group on, all that others write too: locked
@@ -159,13 +192,16 @@ static enum status fast(struct pass *p, struct err *e)
                         if (net->settled || (t->map.target->set && (first || !set_takes_fast_path(p, t, net))))
                                 continue; /* the second: pass_sets */
                         net->fast_tried = !first;
-                        pass_place(p, t, net, first ? SQL_LOCK : fast_kind(t, net));
+                        pass_place(p, t, net, first ? SQL_LOCK : fast_kind(p, t, net));
                 }
         }
         expect(p);
         enum status s = pass_send_runs(p, true, e);
+        if (s != ST_OK)
+                met_existing(p, e);
         for (struct run *r = p->runs; s == ST_OK && r; r = r->next) {
                 struct target *target = r->table->map.target;
+                inserted(r);
                 r->fast_tried = r->kind != SQL_LOCK;
                 r->locked = r->kind == SQL_LOCK || (r->touched < (int64_t)r->n && !(r->kind == SQL_UPSERT && !target->multi));
                 if (r->locked && r->fast_tried)

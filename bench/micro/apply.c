@@ -105,7 +105,7 @@ static enum status map_all(void *ctx, const struct relation *rel, struct mapping
 
 static void fill_guard(struct agent *g)
 {
-        g->w = (struct work){.a = &g->a, .dot = {.region = {1}, .hlc = g->in.g->hlc}};
+        g->w = (struct work){.a = &g->a, .dot = {.region = {1}, .hlc = g->in.g->hlc}, .bold = true};
         g->w.stamp = g->w.dot;
         g->w.guard = (struct sql_guard){.stable_xid = 700, .h_xid = 900, .hlc_us = (int64_t)g->in.g->hlc.v};
         g->w.guard.ts[0] = (int64_t)g->in.g->hlc.v - 500;

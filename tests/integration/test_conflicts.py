@@ -86,6 +86,28 @@ def two_regions(c, case):
     assert (1, "last") in c.us.sql(ASK)
 
 
+@test(tables=T + "; CREATE TABLE public.u (id int PRIMARY KEY, v text)")
+def keys_among_new_ones(c):
+    """new rows are written as if their keys were absent: a group in which some are there, in two tables, comes whole and once, and so does what follows"""
+    rows = "INSERT INTO {} SELECT i, '{}' FROM generate_series({}, {}) i"
+    apart(c, ("us", rows.format("t", "us", 1, 300) + "; " + rows.format("u", "us", 1, 300)),
+          ("eu", rows.format("t", "eu", 295, 600) + "; " + rows.format("u", "eu", 300, 310) + "; DELETE FROM u WHERE id = 305; INSERT INTO u VALUES (305, 'anew')"))
+    c.converged("SELECT * FROM u ORDER BY id")
+    assert c.us.sql("SELECT v, min(id), max(id), count(*) FROM t GROUP BY v ORDER BY v") == [("eu", 295, 600, 306), ("us", 1, 294, 294)]
+    assert c.us.sql("SELECT v, count(*) FROM u GROUP BY v ORDER BY v") == [("anew", 1), ("eu", 10), ("us", 299)]
+    lost = [r.sql("SELECT rel, count(DISTINCT key), count(*) FROM pangea.conflict WHERE kind = 'insert_exists' AND region = 'us' GROUP BY rel ORDER BY rel") for r in c]
+    assert [("public.t", 6, 6), ("public.u", 1, 1)] in lost, lost
+    for first in (601, 701, 801):
+        c.us.app(rows.format("t", "later", first, first + 99))
+        c.eu.app(rows.format("u", "later", first, first + 99))
+    c.barrier()
+    c.converged(ASK)
+    c.converged("SELECT * FROM u ORDER BY id")
+    assert c.eu.value("SELECT count(*) FROM t WHERE v = 'later'") == c.us.value("SELECT count(*) FROM u WHERE v = 'later'") == 300
+    for region, other in ((c.us, "eu"), (c.eu, "us")):
+        until(lambda r=region, o=other: r.origin(o).get("state") == "running" or (False, r.origin(o)), f"{region.name} applies what comes from {other}", 20)
+
+
 @test(tables=T, regions=("us", "eu", "ap"), limit=90)
 def three_regions(c):
     """three at once, each order of arrival"""
