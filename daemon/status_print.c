@@ -176,9 +176,10 @@ static void agent_problems(struct status_view *v, const struct status_region *r,
                 snprintf(who, sizeof who, "%s: mirror of %s", r->region->name, text(o, "log") ? text(o, "log") : "?");
                 problem(v, who, o);
         }
-        if (bad_state(text(json_object_get(doc, "own_log"), "state"))) {
+        o = json_object_get(doc, "own_log");
+        if (text(o, "state") && bad_state(text(o, "state"))) { /* older daemons do not say it */
                 snprintf(who, sizeof who, "%s: its own log, held against what the others wrote", r->region->name);
-                problem(v, who, json_object_get(doc, "own_log"));
+                problem(v, who, o);
         }
         json_array_foreach(json_object_get(doc, "tables_waiting"), i, o)
         {

@@ -45,6 +45,9 @@ static const struct {
         {"a log is kept for a region that is behind", RUNNING,
          "{\"state\": \"running\", \"origins\": [], \"own_log\": {\"kept_for\": [\"ap\"]}}", 0.1, ROLE_LEADER, NULL, false,
          "eu: its log grows: records older than log.retention stay for ap"},
+        {"an own log that does not go on", RUNNING,
+         "{\"state\": \"running\", \"origins\": [], \"own_log\": {\"state\": \"waiting\", \"why\": \"capture is away\"}}", 0.1,
+         ROLE_LEADER, NULL, false, "eu: its own log, held against what the others wrote: waiting: capture is away"},
         {"commit timestamps that may be erased soon", RUNNING,
          "{\"state\": \"running\", \"origins\": [], \"commit_timestamps\": {\"state\": \"near\", \"since\": \"2026-01-01T00:00:00.000Z\", "
          "\"why\": \"ap is away\", \"todo\": \"let ap catch up\"}}",
