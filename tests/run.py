@@ -262,7 +262,7 @@ def main():
     p = argparse.ArgumentParser(description=__doc__)
     p.add_argument("pattern", nargs="*", help="parts of names, such as `types`, `unit/`, `integration/faults`; without one: all")
     p.add_argument("--list", action="store_true", help="print the names, run nothing")
-    p.add_argument("-j", "--jobs", type=int, default=2, help="tests at once (2)")
+    p.add_argument("-j", "--jobs", type=int, default=3, help="tests at once (3)")
     p.add_argument("--build", default="build/test", help="folder of the test build (build/test)")
     p.add_argument("--seeds", help="seeds of the seeded tests, such as 1-50 or 7,9; without it the few that they name")
     args = p.parse_args()
