@@ -191,8 +191,6 @@ MUSTCHECK enum status own_dot(struct applier *a, int64_t commit_us, uint32_t xid
                               struct dot *dot, bool *dominated, struct err *e);
 /* Reads the own log until everything committed here before now is in it, at most 50 ms: ST_RETRY when it did not come. */
 MUSTCHECK enum status own_catch_up(struct applier *a, struct err *e);
-/* The same only where it is not known yet which transaction wrote this row, which is locked. */
-MUSTCHECK enum status own_know(struct applier *a, const struct standing *st, struct err *e);
 /* Takes what has arrived in the own log and notes it. */
 MUSTCHECK enum status own_pump(struct applier *a, struct err *e);
 

@@ -67,11 +67,6 @@ enum status own_catch_up(struct applier *a, struct err *e)
         return s;
 }
 
-enum status own_know(struct applier *a, const struct standing *st, struct err *e)
-{
-        return ownlog_knows(a->own, st->ts_us, st->xmin) ? ST_OK : own_catch_up(a, e);
-}
-
 /* ---- who wrote this row? -------------------------------------------------------------------------------------------------------- */
 
 struct search {
@@ -141,6 +136,26 @@ enum status own_dot(struct applier *a, int64_t commit_us, uint32_t xid, const st
         dot->hlc = q.hlc;
         *dominated = !q.found;
         return ST_OK;
+}
+
+enum status own_wrote(struct pass *p, const struct relation *rel, const struct net *n, const struct standing *st, bool *ours,
+                      struct err *e)
+{
+        const struct group *g = p->w->g;
+        struct dot dot;
+        bool older = false, same_time = false;
+        *ours = false;
+        for (uint32_t t = 0; t < g->ntxs && !*ours; t++) {
+                same_time |= g->txs[t].commit_us == st->ts_us;
+                *ours = g->txs[t].commit_us == st->ts_us && (uint32_t)g->txs[t].xid.v == st->xmin;
+        }
+        if (*ours || !same_time)
+                return ST_OK;
+        enum status s = own_catch_up(p->a, e); /* another one of that microsecond may not have been read yet */
+        if (s == ST_OK)
+                s = own_dot(p->a, st->ts_us, st->xmin, rel, n, &dot, &older, e);
+        *ours = s == ST_OK && !older && dot.hlc.v == p->w->dot.hlc.v;
+        return s;
 }
 
 enum status own_visible(struct pass *p, struct err *e)

@@ -10,6 +10,8 @@
 struct ownlog;
 struct ownlog *ownlog_new(region_id me);
 void ownlog_free(struct ownlog *o);
+/* The first record that will be noted comes after this HLC. */
+void ownlog_from(struct ownlog *o, hlc_t at);
 
 /* Everything that is read from the own log passes here once, in order, before it is processed. */
 void ownlog_note(struct ownlog *o, const struct log_item *i);

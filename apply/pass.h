@@ -59,6 +59,9 @@ void pass_lose(struct pass *p, struct loser l);
 MUSTCHECK enum status pass_check_touched(const struct pass *p, struct err *e);
 enum conflict_kind pass_kind_of(const struct net *n); /* of a conflict that an incoming net meets */
 
+/* own.c: is the local row that stands, and is locked, one that the own group under way wrote? */
+MUSTCHECK enum status own_wrote(struct pass *p, const struct relation *rel, const struct net *n, const struct standing *st,
+                                bool *ours, struct err *e);
 /* own.c: the own group under way, and all before it, is visible; ST_RETRY: not yet (apply/unseen.h). */
 MUSTCHECK enum status own_visible(struct pass *p, struct err *e);
 

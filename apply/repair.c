@@ -150,14 +150,11 @@ static enum status repair_deletes(struct pass *p, struct repair *r, struct err *
 static enum status judge_put(struct pass *p, const struct fold_table *t, struct net *n, struct dot killer, struct err *e)
 {
         const struct standing *st = n->standing;
-        struct dot dot;
-        bool older = false;
+        bool ours;
         if (!st || pass_origin_region(p->a, st->origin).i != REGION_NONE.i)
                 return ST_OK;
-        enum status s = own_know(p->a, st, e);
-        if (s == ST_OK)
-                s = own_dot(p->a, st->ts_us, st->xmin, t->rel, n, &dot, &older, e);
-        if (s != ST_OK || older || dot.hlc.v != p->w->dot.hlc.v)
+        enum status s = own_wrote(p, t->rel, n, st, &ours, e);
+        if (s != ST_OK || !ours)
                 return s;
         pass_place(p, t, n, SQL_DELETE);
         pass_lose(p, (struct loser){.table = t,

@@ -166,16 +166,13 @@ static enum status forget(struct pass *p, struct set_key *k, struct err *e)
 /* A local row that came between: it is merged with the one that waits, if it is still the one that this group wrote. */
 static enum status slipped_in(struct pass *p, struct set_key *k, bool *merge, struct err *e)
 {
-        struct dot dot;
-        bool older = false;
+        bool ours;
         const struct standing *st = k->standing;
         *merge = false;
         if (!k->beside || k->net->del || pass_origin_region(p->a, st->origin).i != REGION_NONE.i)
                 return ST_OK;
-        enum status s = own_know(p->a, st, e);
-        if (s == ST_OK)
-                s = own_dot(p->a, st->ts_us, st->xmin, k->table->table->rel, k->net, &dot, &older, e);
-        if (s != ST_OK || older || dot.hlc.v != p->w->dot.hlc.v)
+        enum status s = own_wrote(p, k->table->table->rel, k->net, st, &ours, e);
+        if (s != ST_OK || !ours)
                 return s;
         *merge = k->from_outside = true;
         return drop_stray(p, k, e);

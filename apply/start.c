@@ -258,6 +258,7 @@ enum status apply_start(struct applier *a, struct err *e)
         a->rules = (struct rules_known){.books = a->books, .stable = &a->stable, .resolver = resolver_bind, .ctx = a};
         catalog_set_rules(a->catalog, &a->rules);
         a->own = ownlog_new(a->me);
+        ownlog_from(a->own, at[a->me.i].hlc);
         if (!a->follower)
                 a->unseen = unseen_new(at[a->me.i].hlc);
         s = open_logs(a, at, e);

@@ -276,18 +276,15 @@ static enum status local_lost(struct pass *p, const struct waiting *w, uint32_t 
 {
         struct net *n = w->nets[i];
         const struct standing *st = n->standing;
-        struct dot dot;
-        bool older = false;
+        bool ours;
         struct loser l = {
                 .table = w->t, .net = n, .dot = p->w->dot, .winner_known = true, .winner = w->row[i].dot, .kind = pass_kind_of(n)};
         if (n->del)
                 pass_lose(p, l);
         if (n->del || !st || pass_origin_region(p->a, st->origin).i != REGION_NONE.i)
                 return ST_OK;
-        enum status s = own_know(p->a, st, e);
-        if (s == ST_OK)
-                s = own_dot(p->a, st->ts_us, st->xmin, w->t->rel, n, &dot, &older, e);
-        if (s != ST_OK || older || dot.hlc.v != p->w->dot.hlc.v)
+        enum status s = own_wrote(p, w->t->rel, n, st, &ours, e);
+        if (s != ST_OK || !ours)
                 return s;
         pass_place(p, w->t, n, SQL_DELETE);
         pass_lose(p, l);
