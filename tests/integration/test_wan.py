@@ -117,14 +117,31 @@ def partitions(c):
     """F11: us alone, us unheard, flapping, and a ring in which each hears one other: local commits go on, and survivors converge each time"""
     load = Mixed(c, seed=3, clients=1, pause=0.01).start()
 
+    def heard(region):
+        return region.value("SELECT hlc FROM pangea.position WHERE origin = 'us'")
+
+    def nothing_ahead():
+        """What eu writes rests on all that it has of us: ap must have that too, or would rightly wait for us."""
+        before = []
+
+        def probe():
+            before.append(heard(c.eu))
+            return before[-2:] == before[-1:] * 2 and heard(c.ap) >= before[-1] or (False, (before[-2:], heard(c.ap)))
+
+        until(probe, "ap has what eu has heard of us", 30, every=0.5)
+
     def alone():
-        for wan in paths(c, c.us):
-            wan.cut()
+        for first in (True, False):
+            for pair, wan in c.wan.items():
+                if "us" in pair and ("eu" in pair) == first:
+                    wan.cut()
+            if first:
+                nothing_ahead()
 
     def unheard():
-        for (log, _), wan in c.wan.items():
-            if log == "us":
-                wan.cut("down")
+        c.wan["us", "eu"].cut("down")
+        nothing_ahead()
+        c.wan["us", "ap"].cut("down")
 
     def ring():
         for pair in (("ap", "us"), ("us", "eu"), ("eu", "ap")):
@@ -145,7 +162,8 @@ def partitions(c):
         healed()
         c.barrier(90)
     for _ in range(8):
-        alone()
+        for wan in paths(c, c.us):
+            wan.cut()
         load.goes_on(15)
         healed()
         load.goes_on(15)
