@@ -129,18 +129,16 @@ static double mean_size(const struct inlog *l, uint64_t waiting)
         return n ? (double)sum / (double)n : -1;
 }
 
-/* The first record that waits; what is read again for its vector only does not. */
-static koffset_t first_waiting(const struct inlog *l)
+/* The first item that waits; what is read again for its vector only does not. */
+static const struct log_item *first_waiting(const struct inlog *l)
 {
-        const struct log_item *i = l->head && l->head->replay ? l->head->next : l->head;
-        if (i)
-                return i->first_offset;
-        return l->big_first;
+        return l->head && l->head->replay ? l->head->next : l->head;
 }
 
 int64_t inlog_behind(const struct inlog *l, koffset_t end)
 {
-        koffset_t read = l->read.v >= 0 ? l->read : l->stored, first = first_waiting(l);
+        const struct log_item *i = first_waiting(l);
+        koffset_t read = l->read.v >= 0 ? l->read : l->stored, first = i ? i->first_offset : l->big_first;
         if (end.v < 0 || l->searching)
                 return -1;
         int64_t n = end.v - (l->read.v >= 0 && first.v >= 0 ? first.v : read.v + 1);
@@ -152,7 +150,7 @@ int64_t inlog_behind_bytes(const struct inlog *l, koffset_t end)
         int64_t records = inlog_behind(l, end), unread = end.v - 1 - (l->read.v >= 0 ? l->read.v : l->stored.v);
         if (records <= 0)
                 return records;
-        const struct log_item *i = l->head && l->head->replay ? l->head->next : l->head;
+        const struct log_item *i = first_waiting(l);
         uint64_t from = i ? i->log_from : l->big_first.v >= 0 ? l->big_from : l->read_bytes;
         double waiting = (double)(l->read_bytes - from);
         if (unread <= 0)

@@ -10,7 +10,6 @@
 #include "base/log.h"
 #include "base/mem.h"
 
-#define EVERY_US INT64_C(60000000)
 #define MARGIN_US INT64_C(3600000000) /* by which the clocks of two regions' Kafka may differ, and a little is kept too long */
 #define STEP_MS 100
 #define ASK_MS 5000
@@ -125,8 +124,7 @@ static enum status trim(struct mirror_trim *m, region_id log, struct err *e)
 static void *trim_thread(void *arg)
 {
         struct mirror_trim *m = arg;
-        int64_t every = m->t->log_retention_us / 2 < EVERY_US ? m->t->log_retention_us / 2 : EVERY_US,
-                again = clock_mono_us() + every;
+        int64_t every = topology_retention_every_us(m->t), again = clock_mono_us() + every;
         struct timespec step = {.tv_nsec = STEP_MS * 1000000L};
         while (!atomic_load(&m->ending)) {
                 nanosleep(&step, NULL);

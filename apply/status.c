@@ -14,6 +14,7 @@
 #include "base/version.h"
 
 #define PROOF_US 5000000 /* running is said on a heartbeat this young */
+#define FEW_RECORDS 1000 /* more of them behind is catching up */
 
 static json_t *iso(int64_t us)
 {
@@ -77,7 +78,7 @@ struct origin_look origin_look(const struct origin *o)
                 l.behind = 0;
         if (l.state == STATE_RUNNING && (!o->heartbeat_us || clock_mono_us() - o->moved_at > PROOF_US))
                 l.state = STATE_WAITING;
-        else if (l.state == STATE_RUNNING && l.behind > 1000)
+        else if (l.state == STATE_RUNNING && l.behind > FEW_RECORDS)
                 l.state = STATE_CATCHING_UP;
         return l;
 }
@@ -203,12 +204,12 @@ static json_t *own_log_json(struct applier *a)
 {
         json_t *j = json_object();
         const struct own_turn *t = &a->own_turn;
-        bool stuck = t->since_us && clock_wall_us() - t->since_us > PROOF_US;
+        bool stuck = t->since_us && !a->pauses.agent.on && clock_wall_us() - t->since_us > PROOF_US;
         int64_t behind = a->own_log ? inlog_behind(a->own_log, inlog_end_offset(a->own_log)) : 0;
         json_object_set_new(j, "state",
-                            json_string(state_name(stuck           ? STATE_WAITING
-                                                   : behind > 1000 ? STATE_CATCHING_UP
-                                                                   : STATE_RUNNING)));
+                            json_string(state_name(stuck                  ? STATE_WAITING
+                                                   : behind > FEW_RECORDS ? STATE_CATCHING_UP
+                                                                          : STATE_RUNNING)));
         json_object_set_new(j, "since", stuck ? iso(t->since_us) : json_null());
         put_why(j, stuck ? &t->why : NULL);
         json_object_set_new(j, "processed_hlc", json_integer((json_int_t)a->applied.at[a->me.i].v));

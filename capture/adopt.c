@@ -186,7 +186,7 @@ static void *adopt_main(void *arg)
                 if (!c)
                         continue;
                 enum status st = adopt_round(a, c, &waits, &e);
-                if (st == ST_OK && clock_mono_us() - retained >= retain_every_us(a->topo)) {
+                if (st == ST_OK && clock_mono_us() - retained >= topology_retention_every_us(a->topo)) {
                         retained = clock_mono_us();
                         st = retain_log(c, a->topo, a->me, &e);
                 }

@@ -5,8 +5,6 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-#define EVERY_US INT64_C(60000000)
-
 /* Records before it are processed and stable: each leader's vector covers them. */
 static const char OWN_SQL[] = "SELECT kafka_offset FROM pangea.position WHERE origin = $1 AND kafka_offset >= 0";
 
@@ -14,11 +12,6 @@ static const char OWN_SQL[] = "SELECT kafka_offset FROM pangea.position WHERE or
  * behind it any more: a commit that waits flushes all that were before it. */
 static const char FLUSH_SQL[] = "SELECT pg_catalog.set_config('synchronous_commit', 'local', true),"
                                 " pg_catalog.pg_logical_emit_message(true, 'pangea', '')";
-
-int64_t retain_every_us(const struct topology *topo)
-{
-        return topo->log_retention_us / 2 < EVERY_US ? topo->log_retention_us / 2 : EVERY_US;
-}
 
 enum status retain_log(struct pg *c, const struct topology *topo, region_id me, struct err *e)
 {

@@ -7,8 +7,6 @@
 #include "postgres/pg.h"
 #include "topology/topology.h"
 
-/* How often: a short retention is looked at more often than a long one. */
-int64_t retain_every_us(const struct topology *topo);
 MUSTCHECK enum status retain_log(struct pg *c, const struct topology *topo, region_id me, struct err *e);
 
 #endif

@@ -171,6 +171,12 @@ bool topology_mirrors(const struct topology *t, region_id log, region_id at)
         return l && l->mirror;
 }
 
+int64_t topology_retention_every_us(const struct topology *t)
+{
+        const int64_t most = INT64_C(60000000), half = t->log_retention_us / 2;
+        return half < most ? half : most;
+}
+
 const struct region *topology_log_place(const struct topology *t, region_id log, region_id at, char *buf, size_t size)
 {
         const struct link *l = topology_link(t, log, at);

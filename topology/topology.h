@@ -164,6 +164,8 @@ const char *rulebook_hard_change(const struct rulebook *from, const struct ruleb
 const struct link *topology_link(const struct topology *t, region_id log, region_id at);
 /* Does at copy this log into its own Kafka? */
 bool topology_mirrors(const struct topology *t, region_id log, region_id at);
+/* How often a log is looked at for records that log.retention lets go: a short retention more often than a long one. */
+int64_t topology_retention_every_us(const struct topology *t);
 /* The region from whose Kafka `at` reads `log`; the topic's name there goes into buf, as below. */
 const struct region *topology_log_place(const struct topology *t, region_id log, region_id at, char *buf, size_t size);
 

@@ -120,6 +120,14 @@ def three_regions(c):
         assert i not in dict(c.us.sql(ASK))
 
 
+def comes_back(c, region):
+    """It publishes what it wrote while it was away before it hears of the others."""
+    region.run("capture")
+    published(region)
+    region.run("apply")
+    c.barrier()
+
+
 @test(tables=T, regions=("us", "eu", "ap"))
 def late_update_does_not_resurrect(c):
     """C7: an update that is older than the delete reaches a region after it"""
@@ -129,10 +137,7 @@ def late_update_does_not_resurrect(c):
     c.ap.app("UPDATE t SET v = 'old' WHERE id = 1")
     c.us.app("DELETE FROM t WHERE id = 1")
     c.expect("SELECT id FROM t", [(2,)], ["us", "eu"])
-    c.ap.run("capture")
-    published(c.ap)
-    c.ap.run("apply")
-    c.barrier()
+    comes_back(c, c.ap)
     c.expect("SELECT id FROM t", [(2,)])
     c.us.app("INSERT INTO t VALUES (1, 'reused')")
     c.barrier()
@@ -149,10 +154,7 @@ def late_update_of_a_key_that_is_used_again(c):
     c.us.app("DELETE FROM t")
     c.us.app("INSERT INTO t VALUES (1, 'reused')")
     c.expect(ASK, [(1, "reused")], ["us", "eu"])
-    c.ap.run("capture")
-    published(c.ap)
-    c.ap.run("apply")
-    c.barrier()
+    comes_back(c, c.ap)
     c.expect(ASK, [(1, "reused")])
     for r in c:
         found = r.sql("SELECT region, image->>'v', stands->>'v' FROM pangea.conflict WHERE rel = 'public.t'")

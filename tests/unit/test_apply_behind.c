@@ -1,21 +1,13 @@
 /* How far behind the reader of a log is, in records and in bytes: what it has read is counted, what it has not is estimated from what was read last.
  * A log of small records and then large ones, in librdkafka's mock cluster, behind a queue of ten. */
 #include <poll.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
-
-#include <cmocka.h>
-
-#include <librdkafka/rdkafka.h>
-#include <librdkafka/rdkafka_mock.h>
 
 #include "apply/inlog.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "tests/unit/mock_broker.h"
 
 #define TOPIC "shop.us.log"
 #define SMALL 40
@@ -74,14 +66,9 @@ static int start(void **state)
 {
         static const char *const keys[] = {"fetch.wait.max.ms"}, *const values[] = {"20"};
         static struct world w;
-        char why[200];
+        rd_kafka_mock_cluster_t *cluster;
         log_setup("shop", "eu", LOG_ERROR, true);
-        rd_kafka_conf_t *c = rd_kafka_conf_new();
-        rd_kafka_conf_set_log_cb(c, NULL);
-        assert_int_equal(rd_kafka_conf_set(c, "test.mock.num.brokers", "1", why, sizeof why), RD_KAFKA_CONF_OK);
-        w.rk = rd_kafka_new(RD_KAFKA_PRODUCER, c, why, sizeof why);
-        assert_non_null(w.rk);
-        rd_kafka_mock_cluster_t *cluster = rd_kafka_handle_mock_cluster(w.rk);
+        w.rk = mock_broker_start(&cluster);
         assert_int_equal(rd_kafka_mock_topic_create(cluster, TOPIC, 1, 1), 0);
         w.conf = (struct kafka_conf){.brokers = rd_kafka_mock_cluster_bootstraps(cluster),
                                      .client_id = "pangea-shop-eu-apply",

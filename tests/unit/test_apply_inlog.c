@@ -10,23 +10,15 @@
 #include <ctype.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
-#include <librdkafka/rdkafka.h>
-#include <librdkafka/rdkafka_mock.h>
-
 #include "apply/inlog.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "tests/unit/mock_broker.h"
 
 #define LIMIT_US INT64_C(20000000)
 #define TOPICS 64
@@ -53,16 +45,8 @@ static int start(void **state)
                                            "topic.metadata.refresh.fast.interval.ms"},
                                  *const values[] = {"20", "20", "20", "20"};
         static struct world w;
-        char why[200];
         log_setup("shop", "ap", LOG_ERROR, true);
-        rd_kafka_conf_t *c = rd_kafka_conf_new();
-        rd_kafka_conf_set_log_cb(c, NULL);
-        assert_int_equal(rd_kafka_conf_set(c, "test.mock.num.brokers", "1", why, sizeof why), RD_KAFKA_CONF_OK);
-        assert_int_equal(rd_kafka_conf_set(c, "linger.ms", "0", why, sizeof why), RD_KAFKA_CONF_OK);
-        w.rk = rd_kafka_new(RD_KAFKA_PRODUCER, c, why, sizeof why);
-        assert_non_null(w.rk);
-        w.cluster = rd_kafka_handle_mock_cluster(w.rk);
-        assert_non_null(w.cluster);
+        w.rk = mock_broker_start(&w.cluster);
         for (int i = 0; i < TOPICS; i++) { /* made known together: each alone would take a second */
                 char name[32];
                 snprintf(name, sizeof name, "shop.us%d.log", i);

@@ -79,19 +79,28 @@ static const struct {
         {"one that could not be asked does not count", {0, 0, 9000000}, {500, 500, -1}, false, SEVERITY_NOTE, NULL},
 };
 
+/* Three regions that one check looks at together. */
+static struct region regions[] = {{.name = "a"}, {.name = "b"}, {.name = "c"}};
+static const struct topology three = {.cluster = "shop", .nregions = 3, .regions = regions, .max_skew_us = 5000000};
+
+static void begin(struct doctor *d, struct patient p[3], const char *check)
+{
+        memset(p, 0, sizeof *p * 3);
+        *d = (struct doctor){.t = &three, .patients = p};
+        arena_init(&d->together.arena);
+        d->together.check = doctor_check_find(check);
+        for (int k = 0; k < 3; k++)
+                p[k].region = &regions[k];
+}
+
 static void clocks_that_differ(void **state)
 {
         (void)state;
-        struct region regions[] = {{.name = "a"}, {.name = "b"}, {.name = "c"}};
-        struct topology t = {.cluster = "shop", .nregions = 3, .regions = regions, .max_skew_us = 5000000};
         for (size_t i = 0; i < sizeof clocks / sizeof *clocks; i++) {
                 struct patient p[3];
-                memset(p, 0, sizeof p);
-                struct doctor d = {.t = &t, .patients = p};
-                arena_init(&d.together.arena);
-                d.together.check = doctor_check_find("clocks");
+                struct doctor d;
+                begin(&d, p, "clocks");
                 for (int k = 0; k < 3; k++) {
-                        p[k].region = &regions[k];
                         p[k].clock_us = clocks[i].at[k];
                         p[k].clock_uncertain_us = clocks[i].doubt[k];
                         p[k].clock_known = clocks[i].doubt[k] >= 0;
@@ -123,16 +132,13 @@ static const struct {
 static void servers_that_differ(void **state)
 {
         (void)state;
-        struct region regions[] = {{.name = "a"}, {.name = "b"}, {.name = "c"}};
-        struct topology t = {.cluster = "shop", .nregions = 3, .regions = regions};
         for (size_t i = 0; i < sizeof servers / sizeof *servers; i++) {
                 struct patient p[3];
-                memset(p, 0, sizeof p);
-                struct doctor d = {.t = &t, .patients = p};
-                arena_init(&d.together.arena);
-                d.together.check = doctor_check_find("server_versions");
+                struct doctor d;
+                begin(&d, p, "server_versions");
                 for (int k = 0; k < 3; k++) {
-                        p[k].region = servers[i].version[k] ? &regions[k] : NULL;
+                        if (!servers[i].version[k])
+                                p[k].region = NULL;
                         snprintf(p[k].server_version, sizeof p[k].server_version, "%s",
                                  servers[i].version[k] ? servers[i].version[k] : "");
                 }
