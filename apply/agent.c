@@ -172,6 +172,8 @@ static enum status live(struct applier *a, struct err *e)
         struct timers t = {.since = clock_wall_us()};
         bool moved;
         enum status s = apply_start(a, e);
+        if (s == ST_OK)
+                status_now(a, t.since); /* before pauses are read: who pauses waits for an agent that lives, or is seen below */
         while (s == ST_OK) {
                 control_turned(a->control);
                 if (atomic_load(&a->control->stop) != STOP_NO)

@@ -11,6 +11,7 @@
 #include "capture/judge.h"
 #include "capture/rules.h"
 #include "capture/session.h"
+#include "capture/status.h"
 #include "capture/stops.h"
 
 #define TAIL_KB 8192
@@ -365,11 +366,14 @@ static enum status start_log(struct session *s, struct judge_facts *f, struct ta
         return st;
 }
 
-/* Before anything is taken or published: the status thread may not have looked yet. */
+/* Before anything is taken or published: the status thread may not have looked yet.  First it is told that the agent lives: `pangea pause`, which
+ * writes what is read here and then looks who lives, waits for it unless it is seen here. */
 static enum status not_paused(struct session *s, struct err *e)
 {
         struct pauses p = {0};
-        enum status st = pauses_read(s->side, &s->topo->names, "capture", &p, e);
+        enum status st = status_tell(s->view, s->side, e);
+        if (st == ST_OK)
+                st = pauses_read(s->side, &s->topo->names, "capture", &p, e);
         if (st != ST_OK)
                 return st;
         (void)view_pause(s->view, &p.agent);

@@ -98,10 +98,25 @@ void status_doc(struct view *v, int64_t lag_bytes, struct buf *out)
         json_decref(doc);
 }
 
+static enum status put_row(struct view *v, struct pg *c, int64_t lag_bytes, struct err *e)
+{
+        struct buf doc;
+        buf_init(&doc, 0);
+        status_doc(v, lag_bytes, &doc);
+        struct pg_param params[] = {PG_TEXT(buf_cstr(&doc)), PG_TEXT(v->slot)};
+        enum status st = pg_query(c, PUT_SQL, 2, params, false, NULL, e);
+        buf_release(&doc);
+        return st;
+}
+
+enum status status_tell(struct view *v, struct pg *c, struct err *e)
+{
+        return put_row(v, c, 0, e);
+}
+
 static enum status write_row(struct status_thread *s, struct pg *c, struct err *e)
 {
         char lsn[LSN_STRLEN];
-        struct buf doc;
         struct pgres *res = NULL;
         pthread_mutex_lock(&s->view->lock);
         lsn_str(lsn, s->view->now.decoded);
@@ -111,11 +126,7 @@ static enum status write_row(struct status_thread *s, struct pg *c, struct err *
                 return st;
         int64_t lag = pgres_i64(res, 0, 0);
         pgres_free(res);
-        buf_init(&doc, 0);
-        status_doc(s->view, lag, &doc);
-        struct pg_param params[] = {PG_TEXT(buf_cstr(&doc)), PG_TEXT(s->view->slot)};
-        st = pg_query(c, PUT_SQL, 2, params, false, NULL, e);
-        buf_release(&doc);
+        st = put_row(s->view, c, lag, e);
         return st == ST_OK ? gauges_read(&s->gauges, s->view, c, lag, e) : st;
 }
 

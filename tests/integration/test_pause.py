@@ -1,6 +1,8 @@
 """pause and resume: what is paused does nothing, wherever and whenever it starts, says so, and loses nothing."""
 import json
+import os
 import random
+import threading
 
 from harness import shape
 from harness.case import test
@@ -110,6 +112,27 @@ def paused_before_it_runs(c):
     assert c.us.value("SELECT epoch FROM pangea.capture") == 0, "nothing was taken"
     assert hold(c, "resume", "--region", "us")[0] == {}
     c.expect("SELECT id FROM t ORDER BY id", [(1,), (2,)])
+
+
+@test(tables=T, run=False, limit=90)
+def paused_while_it_starts(c):
+    """capture has just seen that it is not paused and has published nothing: pause knows that it lives, and waits until it obeys"""
+    c.eu.run()
+    mark = os.path.join(c.folder, "starts")
+    us = c.us.run("capture", failpoint=f"capture.epoch=pause@1:{mark}")
+    until(lambda: os.path.exists(mark), "it starts", 30)
+    assert c.us.status("capture")["pid"] == us.pid, c.us.status("capture")
+    answer = []
+    pausing = threading.Thread(target=lambda: answer.append(hold(c, "pause", "--region", "us", "--agent", "capture")))
+    pausing.start()
+    until(lambda: c.us.value("SELECT count(*) FROM pangea.pause") == 1, "the pause is written", 20)
+    us.thaw()
+    pausing.join()
+    assert [p["obeyed"] for p in answer[0][0].values()] == [True], answer
+    c.us.app("INSERT INTO t VALUES (1, 'us')")
+    stays(c.eu, [], c.eu)
+    hold(c, "resume", "--region", "us")
+    c.expect("SELECT id FROM t", [(1,)])
 
 
 @test(tables=T, own_postgres="each", limit=120)
