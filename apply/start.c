@@ -21,7 +21,7 @@ static enum status connect_both(struct applier *a, struct err *e)
         snprintf(apply_name, sizeof apply_name, "pangea apply %s", r->name);
         snprintf(side_name, sizeof side_name, "pangea apply side %s", r->name);
         enum status s = region_password(r, &password, e);
-        struct pg_opts o = {.conninfo = r->conninfo, .password = password, .application_name = side_name, .session = PG_PLAIN};
+        struct pg_opts o = {.conninfo = r->conninfo, .password = password, .application_name = side_name, .session = PG_UPKEEP};
         if (s == ST_OK)
                 s = pg_open(&a->side, &o, e);
         if (s == ST_OK)

@@ -135,7 +135,7 @@ static struct pg *connect_adopt(struct adopt_thread *a)
         struct pg *c = NULL;
         struct err e = {0};
         snprintf(name, sizeof name, "pangea capture %s adopt", r->name);
-        struct pg_opts o = {.conninfo = r->conninfo, .application_name = name, .session = PG_PLAIN, .connect_timeout_s = 3};
+        struct pg_opts o = {.conninfo = r->conninfo, .application_name = name, .session = PG_UPKEEP, .connect_timeout_s = 3};
         if (region_password(r, &password, &e) != ST_OK)
                 return NULL;
         o.password = password;

@@ -105,7 +105,7 @@ static enum status open_postgres(struct session *s, struct judge_facts *f, struc
         if (st != ST_OK)
                 return st;
         struct pg_opts o = {.conninfo = s->region->conninfo, .password = password, .application_name = s->application};
-        o.session = PG_PLAIN;
+        o.session = PG_UPKEEP;
         st = pg_open(&s->side, &o, e);
         if (st == ST_OK)
                 st = pg_exec(s->side, "SET statement_timeout = '30s'", NULL, e);

@@ -136,7 +136,7 @@ static struct pg *connect_status(struct status_thread *s)
         struct pg *c = NULL;
         struct err e = {0};
         snprintf(name, sizeof name, "pangea capture %s status", s->region->name);
-        struct pg_opts o = {.conninfo = s->region->conninfo, .application_name = name, .session = PG_PLAIN, .connect_timeout_s = 3};
+        struct pg_opts o = {.conninfo = s->region->conninfo, .application_name = name, .session = PG_UPKEEP, .connect_timeout_s = 3};
         if (region_password(s->region, &password, &e) != ST_OK)
                 return NULL;
         o.password = password;

@@ -21,6 +21,7 @@ static const char pinned[] =
 
 static const char *const pinned_for[] = {
         [PG_PLAIN] = " -c lock_timeout=0 -c synchronous_commit=local",
+        [PG_UPKEEP] = " -c lock_timeout=0 -c synchronous_commit=local -c plan_cache_mode=force_generic_plan",
         /* the guard's statements find rows by key: a plan made for other row counts must never turn into a scan of the table */
         [PG_APPLY] = " -c synchronous_commit=off -c lock_timeout=50ms -c idle_in_transaction_session_timeout=5s"
                      " -c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off",
@@ -174,6 +175,8 @@ enum status pg_open(struct pg **out, const struct pg_opts *o, struct err *e)
                 goto fail;
         }
         PQsetNoticeProcessor(c->conn, notice, NULL);
+        if (o->session == PG_UPKEEP)
+                pg_kept_init(c);
         c->cancel = PQgetCancel(c->conn);
         st = check_server(c, e);
         if (st == ST_OK && o->session == PG_APPLY)
@@ -192,6 +195,7 @@ void pg_close(struct pg *c)
         if (!c)
                 return;
         pg_pipe_release(c);
+        pg_kept_release(c);
         PQfreeCancel(c->cancel);
         PQfinish(c->conn);
         free(c->args.values);
@@ -314,8 +318,7 @@ enum status pg_query(struct pg *c, const char *sql, int nparams, const struct pg
         if (st != ST_OK)
                 return st;
         pg_args_fill(c, nparams, params);
-        const struct pg_args *a = &c->args;
-        return take_result(c, PQexecParams(c->conn, sql, nparams, a->types, a->values, a->lens, a->formats, binary_result), res, e);
+        return take_result(c, pg_kept_query(c, sql, nparams, binary_result), res, e);
 }
 
 enum status pg_execf(struct pg *c, struct pgres **res, struct err *e, const char *fmt, ...)

@@ -18,6 +18,9 @@ enum pg_session {
         /* commands, catalog look-ups: lock_timeout 0, synchronous_commit=local (an agent may not wait for the capture agent, which can
          * be a synchronous standby) */
         PG_PLAIN,
+        /* an agent's own look-ups and notes, the same all its life: as PG_PLAIN, and pg_query prepares what is asked again (at most 64
+         * statements; only SQL with parameters for what differs is worth it); plan_cache_mode=force_generic_plan */
+        PG_UPKEEP,
         /* DESIGN 6.2: session_replication_role=replica, synchronous_commit=off, lock_timeout=50ms, deadlock_timeout=20ms,
          * idle_in_transaction_session_timeout=5s, plan_cache_mode=force_generic_plan, nested loops only */
         PG_APPLY,

@@ -165,6 +165,59 @@ static void terminate(struct pg *c)
         pg_close(killer);
 }
 
+/* The answer of a statement with one parameter, as text. */
+static const char *asked(struct pg *c, const char *sql, const char *param)
+{
+        static char out[64];
+        struct pgres *r;
+        struct err e = {0};
+        struct pg_param p = PG_TEXT(param);
+        if (pg_query(c, sql, 1, &p, false, &r, &e) != ST_OK)
+                fail_msg("%s: %s", sql, e.msg);
+        snprintf(out, sizeof out, "%s", pgres_text(r, 0, 0));
+        pgres_free(r);
+        return out;
+}
+
+static void what_upkeep_asks_again_is_prepared(void **state)
+{
+        (void)state;
+        static const char kept[] = "SELECT count(*) FROM pg_catalog.pg_prepared_statements", value[] = "SELECT v FROM public.kept WHERE id = $1::int";
+        struct pg *c = connect_to(plain, PG_UPKEEP);
+        char sql[80], number[12];
+        run(c, "CREATE TABLE public.kept (id int PRIMARY KEY, v int); INSERT INTO public.kept VALUES (1, 7), (2, 8)");
+        assert_string_equal(ask(c, "SHOW plan_cache_mode"), "force_generic_plan");
+        assert_string_equal(asked(c, value, "1"), "7");
+        assert_string_equal(ask(c, kept), "0");
+        assert_string_equal(asked(c, value, "2"), "8");
+        assert_string_equal(asked(c, value, "1"), "7");
+        assert_string_equal(ask(c, kept), "1");
+        /* another type of the answer, also when it is found out within a transaction */
+        run(c, "ALTER TABLE public.kept ALTER v TYPE text USING v || 'x'");
+        assert_string_equal(asked(c, value, "1"), "7x");
+        assert_string_equal(asked(c, value, "2"), "8x");
+        struct err e = {0};
+        struct pg_param p = PG_TEXT("1");
+        run(c, "ALTER TABLE public.kept ALTER v TYPE bytea USING '\\x07'");
+        run(c, "BEGIN");
+        assert_int_not_equal(pg_query(c, value, 1, &p, false, NULL, &e), ST_OK);
+        run(c, "ROLLBACK");
+        assert_string_equal(asked(c, value, "1"), "\\x07");
+        /* what is wrong stays wrong, and is asked anew when it is right */
+        for (int i = 0; i < 3; i++)
+                assert_int_equal(pg_query(c, "SELECT v FROM public.later WHERE v = $1", 1, &p, false, NULL, &e), ST_DATA);
+        run(c, "CREATE TABLE public.later (v text); INSERT INTO public.later VALUES ('1')");
+        assert_string_equal(asked(c, "SELECT v FROM public.later WHERE v = $1", "1"), "1");
+        for (int i = 0; i < 200; i++) {
+                snprintf(number, sizeof number, "%d", i);
+                snprintf(sql, sizeof sql, "SELECT %d + $1::int - $1::int", i);
+                for (int k = 0; k < 3; k++)
+                        assert_string_equal(asked(c, sql, "5"), number);
+        }
+        assert_true(strtol(ask(c, kept), NULL, 10) <= 66);
+        pg_close(c);
+}
+
 static void a_lost_session_is_told(void **state)
 {
         (void)state;
@@ -279,6 +332,7 @@ int main(void)
                 cmocka_unit_test(errors_say_what_to_do_and_hold_no_row),
                 cmocka_unit_test(a_lock_is_waited_for_only_by_commands),
                 cmocka_unit_test(values_go_as_parameters),
+                cmocka_unit_test(what_upkeep_asks_again_is_prepared),
                 cmocka_unit_test(a_lost_session_is_told),
                 cmocka_unit_test(a_pipeline_fails_as_one_and_goes_on),
                 cmocka_unit_test(a_pipeline_full_in_both_directions_moves),
