@@ -1,6 +1,7 @@
 /* The loop of a running capture: socket -> groups -> log -> feedback (DESIGN 5.3 to 5.7).
  *
  *   gulp: everything the socket holds      close the group      PROGRESS if due      delivery reports, feedback      wait
+ *                                          (not while behind)
  *
  * While data flows 200 us pass between two gulps: a reader that wakes for every message makes the walsender send one packet a message.
  * Nothing waits while nothing is pending; while a standby is waited for nothing is read (hold.h). */
@@ -15,6 +16,8 @@
 #define GULP_MESSAGES 20000 /* then records, reports and feedback have a turn */
 #define FLOWING_MESSAGES 16 /* a gulp with more of them: data flows */
 #define PAUSE_US 200
+#define BEHIND_US 50000 /* what committed so long ago is not hurried: full groups cost capture, Kafka and apply a fraction of small ones */
+#define LULL_US 5000
 #define FEEDBACK_MIN_US 1000 /* a synchronous commit waits for it; the walsender pays for each */
 #define FEEDBACK_EVERY_US 1000000
 #define PAIR_EVERY_US 100000
@@ -224,6 +227,22 @@ static enum status drain(struct session *s, struct err *e)
         return st == ST_OK ? err_set(e, ST_STOP, "asked to stop; drained") : st;
 }
 
+/* *flowing: more is about to come.  The open group waits for it when it is late anyway; it is closed when it is full (groups.h), when PROGRESS is
+ * due, and after a lull. */
+static enum status close_group(struct session *s, unsigned messages, bool *flowing, struct err *e)
+{
+        const struct groups *g = &s->groups;
+        int64_t now = clock_mono_us();
+        *flowing = messages > FLOWING_MESSAGES;
+        if (*flowing)
+                s->flowed_at = now;
+        if (!groups_empty(g) && now - s->flowed_at < LULL_US && clock_wall_us() - g->newest_us > BEHIND_US) {
+                *flowing = true;
+                return ST_OK;
+        }
+        return txread_close(&s->tx, e);
+}
+
 static bool asked(struct session *s)
 {
         return atomic_load(&s->control->stop) != STOP_NO || atomic_load(&s->control->next) != NULL || view_paused(s->view);
@@ -234,11 +253,12 @@ enum status session_loop(struct session *s, struct err *e)
         s->progress.due_now = true; /* the first one proves that the way is open */
         for (;;) {
                 unsigned n = 0;
+                bool flowing = false;
                 enum status st = session_idle(s, e);
                 if (st == ST_OK)
                         st = gulp(s, &n, e);
                 if (st == ST_OK)
-                        st = txread_close(&s->tx, e);
+                        st = close_group(s, n, &flowing, e);
                 if (st == ST_OK)
                         st = hold_turn(s, clock_mono_us(), e);
                 if (st == ST_OK)
@@ -251,6 +271,6 @@ enum status session_loop(struct session *s, struct err *e)
                         s->drain_until = clock_mono_us() + s->topo->drain_timeout_us;
                         return drain(s, e);
                 }
-                wait_for_more(s, n > FLOWING_MESSAGES);
+                wait_for_more(s, flowing);
         }
 }

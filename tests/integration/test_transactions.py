@@ -43,6 +43,33 @@ def copy(c):
     assert c.eu.value("SELECT count(*) FROM t") == 20000
 
 
+def fewest_groups(commits, spread_us=20000, rows=1000):
+    """Of transactions of one row, by their commit times: ADR 0003, group.max_rows."""
+    groups, first, n = 0, None, rows
+    for at in commits:
+        if n >= rows or at - first > spread_us:
+            groups, first, n = groups + 1, at, 0
+        n += 1
+    return groups
+
+
+@test(tables=T, limit=90)
+def a_backlog_makes_full_groups(c):
+    """while capture is behind, a group is as full as commit times allow, not as full as one look at the socket: small ones cost everybody several times as much"""
+    c.barrier()
+    c.us.kill()
+    connection = c.us.connect()
+    cursor = connection.cursor()
+    cursor.execute("SET synchronous_commit = off")
+    cursor.execute("DO $$ BEGIN FOR i IN 1..10000 LOOP INSERT INTO t VALUES (i, 'x'); COMMIT; END LOOP; END $$")
+    connection.close()
+    fewest = fewest_groups([at for at, in c.us.sql("SELECT (extract(epoch FROM pg_xact_commit_timestamp(xmin)) * 1000000)::bigint FROM t ORDER BY 1")])
+    c.us.run()
+    c.expect("SELECT count(*) FROM t", [(10000,)], limit=60)
+    done = until(lambda: c.us.status("capture")["transactions"] >= 10000 and c.us.status("capture") or (False, c.us.status("capture")), "capture has told", 20)
+    assert done["groups"] <= 1.5 * fewest + 10, (done["groups"], fewest)
+
+
 @test(tables=ACCOUNTS, limit=90)
 def never_half(c):
     """a reader in another region never sees half of a transfer (C3), nor a sum that never was"""
