@@ -62,7 +62,7 @@ def programs(build):
     runs = HISTORIES // 40 if "/test-" in build else HISTORIES
     out.append(("simulation/seeds", simulation, "--seeds", os.path.join(HERE, "simulation", "seeds.txt")))
     out.append(("simulation/histories", simulation, "--seed", "1", "--runs", str(runs)))
-    out.append(("simulation/exhaustive", simulation, "--exhaustive", str(3 * runs)))
+    out.append(("simulation/exhaustive", simulation, "--exhaustive", str(2 * runs)))
     if "/test-" not in build:  # main() says so
         out.append(("micro/instructions", MICRO))
     for kind in ("bench", "deploy"):
@@ -218,15 +218,15 @@ def in_order(alone, chosen):
 
 
 def run_all(total, alone, chosen, args):
-    from harness.servers import Servers
+    from harness.servers import Servers, scratch
     logs = os.path.join(ROOT, "build", "test-logs")
     shutil.rmtree(logs, ignore_errors=True)
     os.makedirs(logs)
-    servers = Servers()
+    servers = Servers(scratch())
     workers = []
     try:
         if chosen:
-            _ = servers.postgres, servers.kafka  # before the workers fork
+            _ = servers.kafka  # before the workers fork
         results, queues = multiprocessing.Queue(), []
         for jobs in in_order(alone, chosen):
             queues.append(multiprocessing.Queue())
@@ -262,7 +262,7 @@ def main():
     p = argparse.ArgumentParser(description=__doc__)
     p.add_argument("pattern", nargs="*", help="parts of names, such as `types`, `unit/`, `integration/faults`; without one: all")
     p.add_argument("--list", action="store_true", help="print the names, run nothing")
-    p.add_argument("-j", "--jobs", type=int, default=3, help="tests at once (3)")
+    p.add_argument("-j", "--jobs", type=int, default=4, help="tests at once (4)")
     p.add_argument("--build", default="build/test", help="folder of the test build (build/test)")
     p.add_argument("--seeds", help="seeds of the seeded tests, such as 1-50 or 7,9; without it the few that they name")
     args = p.parse_args()

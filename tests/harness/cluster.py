@@ -1,5 +1,6 @@
 """A cluster of regions for one test: fresh databases and topics under a fresh cluster name, a topology, `pangea init`, daemons."""
 import copy
+import itertools
 import json
 import os
 import re
@@ -179,7 +180,8 @@ class Cluster:
         library, clock = (os.path.join(ROOT, build, "harness", name) for name in ("full.so", "clock.so"))
         new_pg = {"clock": lambda: servers.new_postgres(clock=clock), "full": lambda: servers.new_postgres(full=library)}.get(own_postgres, servers.new_postgres)
         new_kafka = self.kafka_behind_wan if self.wan else (lambda: servers.new_kafka(full=library)) if own_kafka == "full" else servers.new_kafka
-        pick_pg = self.picker(own_postgres, new_pg, lambda: servers.postgres)
+        number = itertools.count()
+        pick_pg = self.picker(own_postgres, new_pg, lambda: servers.postgres(next(number)))
         pick_kafka = self.picker(own_kafka, new_kafka, lambda: servers.kafka)
         for r in regions:
             self.regions[r] = Region(self, r, "follower" if r in followers else "leader", pick_pg(), pick_kafka())

@@ -37,7 +37,7 @@ class Load:
     """
     made = 0
 
-    def __init__(self, cluster, seed=1, clients=2, pause=0.002):
+    def __init__(self, cluster, seed=1, clients=2, pause=0.01):
         Load.made += 1
         self.cluster, self.seed, self.pause = cluster, seed, pause
         self.round = Load.made

@@ -25,6 +25,18 @@ def call(*args, env=None):
     return done.stdout
 
 
+def scratch():
+    """Where the folder of many short tests goes: in memory when there is plenty of it (a tenth less processor time than through a file system), else
+    where TMPDIR says (None)."""
+    shm, need = "/dev/shm", 8 << 30
+    if os.environ.get("TMPDIR") or not os.access(shm, os.W_OK) or os.statvfs(shm).f_flag & os.ST_NOEXEC \
+            or shutil.disk_usage(shm).free < need:
+        return None
+    with open("/proc/meminfo") as f:
+        available = next(int(line.split()[1]) for line in f if line.startswith("MemAvailable:"))
+    return shm if available << 10 > 2 * need else None
+
+
 def number(path):
     with open(path) as f:
         return int(f.read())
@@ -35,7 +47,7 @@ class Postgres:
 
     # Every test has origins and slots of its own in the shared server; fsync is off because only processes die here, not the machine.
     # A sanitizer's capture reads nothing for a while when it splits a row of 50 MB.
-    OPTIONS = ("max_replication_slots=200", "max_wal_senders=100", "max_connections=400", "autovacuum_naptime=5s",
+    OPTIONS = ("max_replication_slots=200", "max_wal_senders=100", "max_connections=400", "autovacuum_naptime=20s",
                f"wal_sender_timeout={30 * SLOW:g}s")
 
     def __init__(self, folder, options=(), encoding=None, clock=None, full=None):
@@ -193,28 +205,27 @@ rm -rf "$0"
 
 
 class Servers:
-    """What the tests of one run share: one PostgreSQL and one Kafka, started when first asked for; more on demand (a test that
-    crashes a server has one of its own)."""
+    """What the tests of one run share: one Kafka, and a PostgreSQL for the first region of a test, one for the second.. in each process that runs
+    tests: a slot decodes all that its server writes. Started when first asked for; more on demand (a test that crashes a server has one of its own)."""
 
-    def __init__(self):
-        self.folder = tempfile.mkdtemp(prefix="pangea-test-")
+    def __init__(self, folder=None):
+        self.folder = tempfile.mkdtemp(prefix="pangea-test-", dir=folder)
         os.chmod(self.folder, 0o755)  # PostgreSQL runs as another user
         self.guard = subprocess.Popen(["bash", "-c", GUARD, self.folder, POSTGRES, KAFKA], stdin=subprocess.PIPE,
                                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
         self.owner = os.getpid()
         self.made = 0
         self.idle = []  # brokers that a test of this process had and left well: starting one costs more than most tests
-        self._postgres = self._kafka = None
+        self._postgres, self._kafka = [], None
 
     def path(self, kind):
         self.made += 1
         return os.path.join(self.folder, f"{kind}-{os.getpid()}-{self.made}")
 
-    @property
-    def postgres(self):
-        if not self._postgres:
-            self._postgres = Postgres(self.path("postgres"))
-        return self._postgres
+    def postgres(self, number):
+        while len(self._postgres) <= number:
+            self._postgres.append(Postgres(self.path("postgres")))
+        return self._postgres[number]
 
     @property
     def kafka(self):

@@ -14,25 +14,28 @@ class TimedOut(AssertionError):
     pass
 
 
-def until(probe, what, limit=20.0, every=0.02):
-    """Calls probe() until it returns a true value, which is returned. probe may return (False, text): the text is shown on time-out."""
-    end = time.monotonic() + limit * SLOW
-    look = time.monotonic() + 1
+def until(probe, what, limit=20.0, every=0.005):
+    """Calls probe() until it returns a true value, which is returned. probe may return (False, text): the text is shown on time-out. every: seconds
+    between two looks at least; they grow with the time waited, and looking costs what is waited for."""
+    start = time.monotonic()
+    end, look = start + limit * SLOW, start + 1
     while True:
+        began = time.monotonic()
         seen = probe()
         said = None
         if isinstance(seen, tuple) and len(seen) == 2 and seen[0] is False:
             seen, said = False, seen[1]
         if seen:
             return seen
-        if time.monotonic() > end:
+        now = time.monotonic()
+        if now > end:
             raise TimedOut(f"{what}: not within {limit * SLOW:g} s" + (f"; last seen: {said}" if said is not None else ""))
-        if time.monotonic() > look and watch["faults"]:
-            look = time.monotonic() + 1
+        if now > look and watch["faults"]:
+            look = now + 1
             faults = watch["faults"]()
             if faults:
                 raise TimedOut(f"{what}: given up: {'; '.join(faults)}")
-        time.sleep(every)  # between two looks, never instead of one
+        time.sleep(max(every, min(0.1, (now - start) / 15), now - began))  # between two looks, never instead of one
 
 
 def same(got, want, what, limit=20.0):
