@@ -17,7 +17,8 @@
 #define FLOWING_MESSAGES 16 /* a gulp with more of them: data flows */
 #define PAUSE_US 200
 #define BEHIND_US 50000 /* what committed so long ago is not hurried: full groups cost capture, Kafka and apply a fraction of small ones */
-#define LULL_US 5000
+#define LULL_SHARE 10 /* of the time that it is late already a group waits a tenth for what comes next, MOST_LULL_US at most */
+#define MOST_LULL_US 100000
 #define FEEDBACK_MIN_US 1000 /* a synchronous commit waits for it; the walsender pays for each */
 #define FEEDBACK_EVERY_US 1000000
 #define PAIR_EVERY_US 100000
@@ -91,6 +92,7 @@ static enum status keepalive(struct session *s, const struct stream_msg *m, stru
 static enum status handle(struct session *s, const struct stream_msg *m, int64_t now, bool *held, struct err *e)
 {
         *held = false;
+        s->sent_us = m->sent_us;
         if (m->kind == STREAM_KEEPALIVE)
                 return keepalive(s, m, e);
         if (s->standbys.n > 0) {
@@ -228,15 +230,16 @@ static enum status drain(struct session *s, struct err *e)
 }
 
 /* *flowing: more is about to come.  The open group waits for it when it is late anyway; it is closed when it is full (groups.h), when PROGRESS is
- * due, and after a lull. */
+ * due, and after a lull (a busy machine lets the walsender pause in the middle of a backlog). */
 static enum status close_group(struct session *s, unsigned messages, bool *flowing, struct err *e)
 {
         const struct groups *g = &s->groups;
         int64_t now = clock_mono_us();
         *flowing = messages > FLOWING_MESSAGES;
-        if (*flowing)
-                s->flowed_at = now;
-        if (!groups_empty(g) && now - s->flowed_at < LULL_US && clock_wall_us() - g->newest_us > BEHIND_US) {
+        if (messages > 0)
+                s->heard_at = now;
+        int64_t late = s->sent_us - g->newest_us, lull = late / LULL_SHARE;
+        if (!groups_empty(g) && late > BEHIND_US && now - s->heard_at < (lull < MOST_LULL_US ? lull : MOST_LULL_US)) {
                 *flowing = true;
                 return ST_OK;
         }

@@ -40,7 +40,8 @@ struct session {
         lsn_t received, fed; /* the last message's end; the last flush position that was reported */
         int64_t fed_at;      /* clock_mono_us */
         int64_t pair_at, viewed_at;
-        int64_t flowed_at;        /* the last gulp that was more than a few messages */
+        int64_t heard_at;         /* the last message came; clock_mono_us */
+        int64_t sent_us;          /* the server's clock when it sent the last message */
         uint64_t handled, paired; /* stream messages; how many there were at the last pair */
         int64_t drain_until;      /* 0: not asked to stop */
 };

@@ -208,13 +208,13 @@ static enum status read_message(struct pgstream *s, int n, struct stream_msg *ou
         if (kind == 'w') {
                 m.wal_start.v = rd_u64(&r);
                 m.wal_end.v = rd_u64(&r);
-                rd_u64(&r); /* the server's clock */
+                m.sent_us = (int64_t)rd_u64(&r) + PG_EPOCH_US;
                 m.len = r.left;
                 m.data = rd_take(&r, r.left);
         } else if (kind == 'k') {
                 m.kind = STREAM_KEEPALIVE;
                 m.wal_end.v = rd_u64(&r);
-                rd_u64(&r);
+                m.sent_us = (int64_t)rd_u64(&r) + PG_EPOCH_US;
                 m.reply_now = rd_u8(&r) != 0;
         } else {
                 r.bad = true;

@@ -14,7 +14,7 @@ T = Load.TABLES
 
 
 # ---- F1: PostgreSQL --------------------------------------------------------------------------------------------------------------------
-@test(tables=T, own_postgres="each", limit=240, cases=seeded(1, 2, 3))
+@test(tables=T, own_postgres="each", limit=240, cases=seeded(1, 2))
 def postgres_crashes(c, case):
     """F1: PostgreSQL crashes under load in either region, now and then twice in a row; daemons live on, nothing is lost"""
     r = rng("postgres_crashes", case[1])
@@ -61,7 +61,7 @@ def kill_a_backend(region, r):
     until(lambda: ask("SELECT 1 WHERE NOT pg_is_in_recovery()"), f"{region.name}: PostgreSQL is back", 60)
 
 
-@test(tables=T, limit=90, cases=seeded(1, 2, 3))
+@test(tables=T, limit=90, cases=seeded(1, 2))
 def backends_killed(c, case):
     """F1: our own sessions terminated in the middle of their work"""
     r = rng("backends_killed", case[1])
