@@ -59,6 +59,7 @@ void inlog_close(struct inlog *l)
                 return;
         while (l->head)
                 log_item_free(inlog_take(l));
+        inlog_reread_end(l);
         if (l->reader)
                 kafka_reader_close(l->reader);
         arena_release(&l->arena);
@@ -74,8 +75,10 @@ struct log_item *inlog_take(struct inlog *l)
 {
         struct log_item *i = l->head;
         l->head = i->next;
-        if (!l->head)
+        if (!l->head) {
                 l->tail = &l->head;
+                inlog_reread_end(l);
+        }
         l->bytes -= i->bytes;
         l->items--;
         i->next = NULL;

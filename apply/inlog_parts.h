@@ -21,6 +21,8 @@ struct inlog {
         struct log_position at; /* of the last accepted record */
         koffset_t stored;       /* the offset we began at: its record must be the one we remember */
         koffset_t read;
+        struct kafka_reader *again; /* inlog_reread.c; NULL: none */
+        koffset_t again_at;         /* what it gives next */
         bool copy, searching;
         koffset_t search_end; /* of the log itself: if it is not before it, it is nowhere */
         struct err misplaced; /* why it is searched: the named stop when it is not found */
@@ -40,6 +42,9 @@ MUSTCHECK enum status inlog_check_stored(struct inlog *l, const struct record *r
 MUSTCHECK enum status inlog_search(struct inlog *l, const struct err *why, struct err *e);
 /* One record of a search. *take: it is the one. In a copy what has not come yet is waited for; behind it, it is not to be found. */
 MUSTCHECK enum status inlog_look(struct inlog *l, const struct record *r, koffset_t offset, bool *take, struct err *e);
+
+/* inlog_reread.c. The second reader, its threads and its memory go. */
+void inlog_reread_end(struct inlog *l);
 
 /* inlog.c. What the decoder found wrong, with its place. */
 MUSTCHECK enum status inlog_corrupt(const struct inlog *l, koffset_t offset, struct err *e);

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 
 #define LIMIT_US INT64_C(60000000) /* without any record */
+#define FORWARD 1000               /* records to skip are cheaper than beginning anew at another place */
 
 struct gather {
         struct buf whole; /* fragments of one row */
@@ -51,19 +52,36 @@ static enum status chunk(struct inlog *l, struct gather *ga, struct arena *arena
         return ga->cb(ga->ctx, &r.u.group, e);
 }
 
+/* The second reader is kept while there is a queue: what is too much for it is read again item by item, mostly in order, and a reader made for each
+ * costs 30 ms: a region that was behind fell behind further. */
+static enum status reader_at(struct inlog *l, koffset_t first, struct err *e)
+{
+        if (!l->again)
+                return kafka_reader_open(&l->again, &l->conf, l->topic, first, 4 * 1024, e);
+        if (l->again_at.v <= first.v && first.v - l->again_at.v <= FORWARD)
+                return ST_OK;
+        return kafka_reader_seek(l->again, first, 0, e);
+}
+
+void inlog_reread_end(struct inlog *l)
+{
+        if (l->again)
+                kafka_reader_close(l->again);
+        l->again = NULL;
+}
+
 enum status inlog_reread(struct inlog *l, koffset_t first, koffset_t last, uint64_t epoch, inlog_chunk *cb, void *ctx,
                          struct err *e)
 {
-        struct kafka_reader *again = NULL;
         struct gather ga = {.cb = cb, .ctx = ctx, .epoch = epoch};
         struct arena arena;
         arena_init(&arena);
         buf_init(&ga.whole, (size_t)1 << 30);
-        enum status s = kafka_reader_open(&again, &l->conf, l->topic, first, 4 * 1024, e);
+        enum status s = reader_at(l, first, e);
         int64_t limit = clock_mono_us() + LIMIT_US;
         while (s == ST_OK) {
                 struct kafka_msg m = {.handle = NULL};
-                s = kafka_reader_next(again, 100, &m, e);
+                s = kafka_reader_next(l->again, 100, &m, e);
                 if (s == ST_RETRY && clock_mono_us() < limit) {
                         s = ST_OK;
                         continue;
@@ -72,13 +90,15 @@ enum status inlog_reread(struct inlog *l, koffset_t first, koffset_t last, uint6
                         break;
                 limit = clock_mono_us() + LIMIT_US;
                 koffset_t at = m.offset;
-                s = chunk(l, &ga, &arena, &m, e);
+                l->again_at.v = at.v + 1;
+                if (at.v >= first.v)
+                        s = chunk(l, &ga, &arena, &m, e);
                 kafka_msg_done(&m);
                 if (at.v >= last.v)
                         break;
         }
-        if (again)
-                kafka_reader_close(again);
+        if (s != ST_OK)
+                inlog_reread_end(l);
         buf_release(&ga.whole);
         arena_release(&arena);
         return s;

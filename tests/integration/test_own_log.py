@@ -61,3 +61,25 @@ def what_waits_is_told(c):
     assert c.verify()["result"] == "identical"  # waits until the own log is done with
     c.expect("SELECT * FROM t", [], ["eu", "us"])
     until(lambda: c.eu.status("apply")["own_log"]["state"] == "running", "and nothing waits any more")
+
+
+@test(tables=T, topology={"group": {"max_rows": 1}}, run=False, limit=120)
+def longer_than_its_queue(c):
+    """what is too much for the queue of the own log is read again from Kafka, in order: when each record took a consumer of its own, a region that was
+    behind fell behind further"""
+    c.eu.run()
+    c.us.run("capture")
+    connection = c.us.connect()
+    connection.cursor().execute("SET synchronous_commit = off")
+    connection.cursor().execute("DO $$ BEGIN FOR i IN 1..8000 LOOP INSERT INTO t VALUES (i, repeat(md5(i::text), 64)); COMMIT; END LOOP; END $$")
+    connection.close()
+    until(lambda: c.us.status("capture").get("transactions", 0) >= 8000 or (False, c.us.status("capture")), "all is in the log", 40)
+    c.us.run("apply")
+
+    def done():
+        own = c.us.status("apply").get("own_log", {})
+        return (own.get("lag_records") is not None and own["lag_records"] < 10 and own["processed_hlc"] > 0) or (False, own)
+
+    until(done, "the own log is worked through", 30)
+    c.barrier()
+    c.verify()
