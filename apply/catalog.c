@@ -96,7 +96,7 @@ static const char columns_sql[] =
         "WHERE a.attrelid = $1::oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum";
 
 /* DESIGN 4.3: the primary key, else the replica identity index, else the first usable unique index without NULLs, by name. LIMIT and OFFSET keep
- * the planner from beginning with all operators there are: it took thirty times as long. */
+ * the planner from beginning with all operators there are: 0.3 to 0.5 ms for a table, 0.15 so. */
 static const char key_sql[] =
         "SELECT u.indkey[k.i], e.nspname, e.oprname FROM ("
         "  SELECT x.indkey, x.indclass, x.indnkeyatts"
