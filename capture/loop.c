@@ -16,7 +16,8 @@
 #define GULP_MESSAGES 20000 /* then records, reports and feedback have a turn */
 #define FLOWING_MESSAGES 16 /* a gulp with more of them: data flows */
 #define PAUSE_US 200
-#define BEHIND_US 50000 /* what committed so long ago is not hurried: full groups cost capture, Kafka and apply a fraction of small ones */
+#define BEHIND_US \
+        50000 /* what committed so long ago is not hurried: full groups cost capture, Kafka and apply a fraction of small ones */
 #define LULL_SHARE 10 /* of the time that it is late already a group waits a tenth for what comes next, MOST_LULL_US at most */
 #define MOST_LULL_US 100000
 #define FEEDBACK_MIN_US 1000 /* a synchronous commit waits for it; the walsender pays for each */

@@ -371,7 +371,7 @@ static enum status start_log(struct session *s, struct judge_facts *f, struct ta
 static enum status not_paused(struct session *s, struct err *e)
 {
         struct pauses p = {0};
-        enum status st = status_tell(s->view, s->side, e);
+        enum status st = status_tell(s->view, s->side, 0, e);
         if (st == ST_OK)
                 st = pauses_read(s->side, &s->topo->names, "capture", &p, e);
         if (st != ST_OK)

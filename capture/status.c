@@ -98,7 +98,7 @@ void status_doc(struct view *v, int64_t lag_bytes, struct buf *out)
         json_decref(doc);
 }
 
-static enum status put_row(struct view *v, struct pg *c, int64_t lag_bytes, struct err *e)
+enum status status_tell(struct view *v, struct pg *c, int64_t lag_bytes, struct err *e)
 {
         struct buf doc;
         buf_init(&doc, 0);
@@ -107,11 +107,6 @@ static enum status put_row(struct view *v, struct pg *c, int64_t lag_bytes, stru
         enum status st = pg_query(c, PUT_SQL, 2, params, false, NULL, e);
         buf_release(&doc);
         return st;
-}
-
-enum status status_tell(struct view *v, struct pg *c, struct err *e)
-{
-        return put_row(v, c, 0, e);
 }
 
 static enum status write_row(struct status_thread *s, struct pg *c, struct err *e)
@@ -126,7 +121,7 @@ static enum status write_row(struct status_thread *s, struct pg *c, struct err *
                 return st;
         int64_t lag = pgres_i64(res, 0, 0);
         pgres_free(res);
-        st = put_row(s->view, c, lag, e);
+        st = status_tell(s->view, c, lag, e);
         return st == ST_OK ? gauges_read(&s->gauges, s->view, c, lag, e) : st;
 }
 
@@ -136,7 +131,8 @@ static struct pg *connect_status(struct status_thread *s)
         struct pg *c = NULL;
         struct err e = {0};
         snprintf(name, sizeof name, "pangea capture %s status", s->region->name);
-        struct pg_opts o = {.conninfo = s->region->conninfo, .application_name = name, .session = PG_UPKEEP, .connect_timeout_s = 3};
+        struct pg_opts o = {
+                .conninfo = s->region->conninfo, .application_name = name, .session = PG_UPKEEP, .connect_timeout_s = 3};
         if (region_password(s->region, &password, &e) != ST_OK)
                 return NULL;
         o.password = password;

@@ -22,8 +22,8 @@ void status_start(struct status_thread *s, const struct region *region, const st
                   struct view *view);
 /* Writes the last state and ends; bounded by the connection's own time limits. */
 void status_stop(struct status_thread *s);
-/* The same row at once, from the caller's thread and connection: after it whoever looks knows that the agent lives. */
-MUSTCHECK enum status status_tell(struct view *v, struct pg *c, struct err *e);
+/* The row at once (lag_bytes: as below), from the caller's thread and connection: after it whoever looks knows that the agent lives. */
+MUSTCHECK enum status status_tell(struct view *v, struct pg *c, int64_t lag_bytes, struct err *e);
 /* The document as JSON; lag_bytes is how far the WAL's end is ahead of what is decoded (a running agent far behind is catching up).
  * Takes the lock. */
 void status_doc(struct view *v, int64_t lag_bytes, struct buf *out);

@@ -1,5 +1,5 @@
 /* kept: the statements that a session of PG_UPKEEP has asked more than once.  They are the same few dozen all its life, some of them every second,
- * and planning one costs many times what running it costs: it is prepared at its second use. */
+ * and planning one can cost more than running it: it is prepared at its second use. */
 #include "postgres/internal.h"
 
 #include <stdio.h>
@@ -47,12 +47,6 @@ static struct kept *known(struct pg *c, const char *sql)
         return NULL;
 }
 
-static PGresult *run(struct pg *c, const struct kept *k, int nparams, bool binary_result)
-{
-        const struct pg_args *a = &c->args;
-        return PQexecPrepared(c->conn, k->name, nparams, a->values, a->lens, a->formats, binary_result);
-}
-
 PGresult *pg_kept_query(struct pg *c, const char *sql, int nparams, bool binary_result)
 {
         const struct pg_args *a = &c->args;
@@ -69,7 +63,7 @@ PGresult *pg_kept_query(struct pg *c, const char *sql, int nparams, bool binary_
                 PQclear(r);
                 k->prepared = true;
         }
-        PGresult *r = run(c, k, nparams, binary_result);
+        PGresult *r = PQexecPrepared(c->conn, k->name, nparams, a->values, a->lens, a->formats, binary_result);
         const char *state = PQresultErrorField(r, PG_DIAG_SQLSTATE);
         if (!state || strcmp(state, "0A000") != 0)
                 return r;

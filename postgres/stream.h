@@ -25,7 +25,7 @@ enum stream_kind { STREAM_DATA, STREAM_KEEPALIVE };
 struct stream_msg {
         enum stream_kind kind;
         lsn_t wal_start, wal_end; /* keepalive: wal_end = everything before it was sent */
-        int64_t sent_us; /* the server's clock, Unix time: comparable with its commit times */
+        int64_t sent_us;          /* the server's clock, Unix time: comparable with its commit times */
         bool reply_now;
         const uint8_t *data; /* pgoutput bytes, borrowed until the next call of pgstream_next */
         size_t len;
