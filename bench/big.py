@@ -6,13 +6,9 @@ import threading
 import time
 
 from common import Cluster, case, main
+import proc
 
 TABLES = "CREATE TABLE public.big (id int PRIMARY KEY, v text); CREATE TABLE public.small (id bigint PRIMARY KEY, at double precision)"
-
-
-def peak_mb(pid):
-    with open(f"/proc/{pid}/status") as f:
-        return next(int(line.split()[1]) for line in f if line.startswith("VmHWM")) / 1024
 
 
 def beat(region, end):
@@ -66,7 +62,7 @@ def run(servers, args):
         print(f"eu's changes: waited at most {seen['gap']:.1f} s in ap; caught up {time.monotonic() - healed:.1f} s later")
         print(f"of the large transaction's first, middle and last row ap's readers saw {sorted(seen['counts'])} (0: none, 3: all)")
         for (name, agent), d in daemons.items():
-            print(f"  {name} {agent}: peak {peak_mb(d.process.pid):.0f} MB")
+            print(f"  {name} {agent}: peak {proc.peak_mb(d.process.pid):.0f} MB")
         c.verify(300)
         print("verify: identical")
         return 0 if seen["counts"] <= {0, 3} else 1

@@ -5,26 +5,15 @@ with the versions and the command in its first line; bench/report.py makes table
 import json
 import os
 import platform
-import subprocess
-import sys
 import time
 
-from common import HERE, main  # first: it makes tests/harness known
+from common import ROOT, made_by, main, said  # first: it makes tests/harness known
 import debezium
 import figures
 import proc
 import variants
 from rig import SETTINGS, Rig
 from work import WORKS
-
-ROOT = os.path.dirname(HERE)
-
-
-def said(*args):
-    try:
-        return subprocess.run(args, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT).stdout.strip().splitlines()[0]
-    except (OSError, IndexError):
-        return "unknown"
 
 
 def cpu_model():
@@ -34,9 +23,7 @@ def cpu_model():
 
 def environment(rig, args, connect):
     kafka = next((f for f in os.listdir(os.path.join(ROOT, ".cache", "kafka", "libs")) if f.startswith("kafka-server-common")), "unknown")
-    return {"kind": "environment", "command": " ".join(sys.argv), "at": time.strftime("%Y-%m-%d %H:%M:%S%z"), "commit": said("git", "rev-parse", "HEAD"),
-            "changed": bool(subprocess.run(["git", "status", "--porcelain", "-uno"], cwd=ROOT, stdout=subprocess.PIPE).stdout),
-            "pangea": said(rig.c.pangea, "version"), "postgres": rig.us.value("SHOW server_version"), "kafka": kafka,
+    return {"kind": "environment", **made_by(), "pangea": said(rig.c.pangea, "version"), "postgres": rig.us.value("SHOW server_version"), "kafka": kafka,
             "librdkafka": said("pkg-config", "--modversion", "rdkafka"), "java": said("java", "-version"), "kernel": platform.release(), "cpus": os.cpu_count(),
             "cpu": cpu_model(), "memory_mb": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20, "settings": SETTINGS,
             "debezium": connect.versions if connect else "not run", "autogroup": proc.OWN, "blocks": args.blocks}

@@ -4,26 +4,45 @@ applies (so that these are concurrent), us all the others; then the apply agent 
 second, counts). Prints rows a second at 0, 1, 10 and 50 % conflicts, interleaved, the median of the blocks, and the ratio to 0 %; and the CPU time of
 a row, in the agent and its backend, which other work on the machine moves less. The tables are compared after each run: a wrong result voids the
 figure. us writes transactions of 100 rows; eu's share is one transaction, so its losers all have one dot."""
+import contextlib
 import os
 import statistics
 import time
 
-from common import OUT, Cluster, case, main, put
+from common import OUT, Cluster, case, main, numbers, put
 import proc
 
 T = "CREATE TABLE public.t (id int PRIMARY KEY, v int NOT NULL, pad text NOT NULL)"
 RULES = {"greatest": {"resolver": "greatest", "by": "v"}, "delta": {"columns": {"v": "delta"}}, "column_merge": {"resolver": "column_merge"}}
 
 
+@contextlib.contextmanager
+def two_regions(servers, build, rows, rule="last_write_wins"):
+    """Both hold the rows, and run."""
+    topology = {"conflicts": {"tables": {"public.t": RULES[rule]}}} if rule in RULES else {}
+    c = Cluster(servers, "conflicts", os.path.join(servers.folder, "conflicts"), build, regions=("us", "eu"), own_postgres="each", own_kafka="each",
+                topology=topology)
+    try:
+        c.tables(T + f"; INSERT INTO t SELECT i, 0, repeat('p', 60) FROM generate_series(0, {rows - 1}) i")
+        case.prepare(c, {"tables": "", "run": False})
+        for r in c:
+            r.sql("VACUUM ANALYZE t")
+        c.run()
+        c.barrier(60)
+        yield c
+    finally:
+        c.close()
+
+
 def drain(c, rows, share):
-    """Both regions write apart; then eu applies. A line of the raw results (microseconds a row are seconds a million)."""
+    """Both regions write the first so many rows apart; then eu applies. A line of the raw results (microseconds a row are seconds a million)."""
     us, eu = c.us, c.eu
     for r in c:
         r.kill()
         r.run("capture")
     step = 100 // share if share else rows + 1
     if share:
-        eu.sql(f"UPDATE t SET v = v + 1 WHERE id % {step} = 0")
+        eu.sql(f"UPDATE t SET v = v + 1 WHERE id % {step} = 0 AND id < {rows}")
     us.sql("DO $$ BEGIN FOR i IN 0.." + str(rows // 100 - 1) + " LOOP UPDATE public.t SET v = v + 2 WHERE id >= i * 100 AND id < i * 100 + 100; COMMIT; END LOOP; END $$")
     for r in c:
         at = r.value("SELECT pg_current_wal_insert_lsn()")
@@ -47,17 +66,8 @@ def drain(c, rows, share):
 
 
 def run(servers, args):
-    topology = {"conflicts": {"tables": {"public.t": RULES[args.rule]}}} if args.rule in RULES else {}
-    c = Cluster(servers, "conflicts", os.path.join(servers.folder, "conflicts"), args.build, regions=("us", "eu"), own_postgres="each", own_kafka="each",
-                topology=topology)
-    try:
-        c.tables(T + f"; INSERT INTO t SELECT i, 0, repeat('p', 60) FROM generate_series(0, {args.rows - 1}) i")
-        case.prepare(c, {"tables": "", "run": False})
-        for r in c:
-            r.sql("VACUUM ANALYZE t")
-        c.run()
-        c.barrier(60)
-        shares = [int(s) for s in args.shares.split(",")]
+    with two_regions(servers, args.build, args.rows, args.rule) as c:
+        shares = numbers(args.shares)
         got, spent = {s: [] for s in shares}, {s: [] for s in shares}
         for block in range(args.blocks):
             for s in shares if block % 2 == 0 else reversed(shares):
@@ -74,8 +84,6 @@ def run(servers, args):
                   f" CPU {us:.1f} us a row, {us / least:.2f} times (from {min(spent[s]):.1f} to {max(spent[s]):.1f})")
         print(f"recorded: {c.us.value('SELECT count(*) FROM pangea.conflict')} in us, {c.eu.value('SELECT count(*) FROM pangea.conflict')} in eu")
         return 0
-    finally:
-        c.close()
 
 
 if __name__ == "__main__":

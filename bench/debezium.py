@@ -130,7 +130,7 @@ def capture(connect, variant):
             "table.include.list": ",".join(f"public.{t}" for t in rig.work.names), "snapshot.mode": "no_data",
             "topic.creation.default.partitions": "1", "topic.creation.default.replication.factor": "1", **SOURCES[variant]})
         try:
-            meter = proc.Meter(lambda: {"agent": [connect.process.pid], "walsender": look.sender_pids(slot), "broker": [look.broker_pid]})
+            meter = proc.Meter(lambda: {"agent": [connect.process.pid], "walsender": variants.senders(rig.us, slot), "broker": [look.broker_pid]})
             return dict(watch(rig, names, meter, Watchman(connect, name)), bytes=rig.broker.bytes(*names), **compared(rig, variant, names))
         finally:
             connect.remove(name)
@@ -181,7 +181,7 @@ def apply(connect, variant):
         def find():
             mine = rig.eu.value("SELECT pg_backend_pid()")
             backends = [r[0] for r in rig.eu.sql("SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> %s", mine)]
-            return {"agent": [connect.process.pid], "backend": backends, "server": look.others(rig.eu, *backends), "broker": [look.broker_pid]}
+            return {"agent": [connect.process.pid], "backend": backends, "server": variants.others(rig.eu, *backends), "broker": [look.broker_pid]}
         try:
             return variants.watch_apply(look, proc.Meter(find), Watchman(connect, name))
         finally:

@@ -7,7 +7,7 @@ import select
 import threading
 import time
 
-from common import OUT, Cluster, case, main, put
+from common import OUT, Cluster, case, main, paced, put
 import figures
 import proc
 
@@ -33,13 +33,12 @@ def listen(region, heard, ready, end):
 
 
 def write(region, args, writer, begin, due, done):
-    """Every args.writers-th transaction of the open loop. One that is late is written at once: it was due when it was due."""
+    """Every args.writers-th transaction of the open loop."""
     c = region.connect()
     c.autocommit = True
     cur = c.cursor()
-    for i in range(writer, int(args.rate * args.seconds), args.writers):
-        due[i] = begin + i / args.rate
-        select.select([], [], [], max(0.0, due[i] - time.monotonic()))
+    for i, at in paced(args.rate, args.seconds, begin, writer, args.writers):
+        due[i] = at
         cur.execute("INSERT INTO public.beat VALUES (%s, 'x')", (i,))
         done[i] = time.monotonic()
     c.close()

@@ -14,12 +14,28 @@ def cpu(pid):
     return (int(fields[11]) + int(fields[12])) / TICK
 
 
-def peak_mb(pid):
+def status_mb(pid, name):
     try:
         with open(f"/proc/{pid}/status") as f:
-            return next((int(line.split()[1]) / 1024 for line in f if line.startswith("VmHWM")), None)
+            return next((int(line.split()[1]) / 1024 for line in f if line.startswith(name + ":")), None)
     except OSError:
         return None
+
+
+def peak_mb(pid):
+    return status_mb(pid, "VmHWM")
+
+
+def resident_mb(pid):
+    return status_mb(pid, "VmRSS")
+
+
+def children(pid):
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children") as f:
+            return [int(x) for x in f.read().split()]
+    except OSError:
+        return []
 
 
 def load():

@@ -18,31 +18,38 @@ SETTINGS = {"fsync": "on", "shared_buffers": "1GB", "max_wal_size": "16GB", "che
 BASE = "bench_base"  # the slot that everybody drains a copy of
 
 
+def leave(region):
+    """Closes our own session: its database is dropped, or its server restarted."""
+    if region._sql is not None and not region._sql.closed:
+        region._sql.close()
+
+
+def settle(cluster):
+    """SETTINGS in each server."""
+    for r in {r.postgres: r for r in cluster}.values():
+        for name, value in SETTINGS.items():
+            r.sql(f"ALTER SYSTEM SET {name} = '{value}'")
+    for r in cluster:
+        leave(r)
+    for p in {r.postgres for r in cluster}:
+        p.stop()
+        p.start()
+
+
 class Rig:
     def __init__(self, servers, folder, build):
         os.environ.setdefault("KAFKA_HEAP", "1g")
         self.c = Cluster(servers, "bench", folder, build, regions=("us", "eu"), own_postgres="each", own_kafka="one")
         self.us, self.eu = self.c.us, self.c.eu
         self.broker = Broker(self.us.kafka)
-        for r in self.c:
-            for name, value in SETTINGS.items():
-                r.sql(f"ALTER SYSTEM SET {name} = '{value}'")
-            self.leave(r)
-            r.postgres.stop()
-            r.postgres.start()
+        settle(self.c)
 
     def close(self):
         self.broker.forget()
         self.c.close()
 
-    @staticmethod
-    def leave(region):
-        """Closes our own session: its database is dropped, or its server restarted."""
-        if region._sql is not None and not region._sql.closed:
-            region._sql.close()
-
     def drop(self, region):
-        self.leave(region)
+        leave(region)
         self.c.drop_region(region)
 
     # ---- the source ----
@@ -131,14 +138,14 @@ class Rig:
             works.make_tables(eu, self.work, self.base)
             self.same_fill()
             self.template_value = eu.value(self.work.done)
-            self.leave(eu)
+            leave(eu)
         finally:
             eu.database = name
         self.empty_target()
 
     def same_fill(self):
         """now() differs between two fills: the target's rows are those of the source."""
-        for t in self.work.names:
+        for t in self.work.names if self.base else ():
             self.eu.sql(f"TRUNCATE {t}")
             data = self.us.copy(f"SELECT * FROM {t}", binary=True)
             self.eu.session().cursor().copy_expert(f"COPY {t} FROM STDIN (FORMAT binary)", io.BytesIO(data))

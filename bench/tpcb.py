@@ -10,6 +10,7 @@ import subprocess
 import time
 
 from common import Cluster, case, main
+import proc
 
 ROUTES = [{"tables": ["public.*"]}, {"tables": ["public.pgbench_history"], "insert_only": True}]
 
@@ -22,15 +23,6 @@ def pgbench(region, *args, **kw):
     p = region.postgres
     return subprocess.Popen(["pgbench", "-h", "127.0.0.1", "-p", str(p.port), "-U", "app", *args, region.database],
                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **kw)
-
-
-def usage(pid):
-    """CPU seconds and peak resident MB of a process."""
-    with open(f"/proc/{pid}/stat") as f:
-        fields = f.read().rsplit(")", 1)[1].split()
-    with open(f"/proc/{pid}/status") as f:
-        peak = next(int(line.split()[1]) for line in f if line.startswith("VmHWM"))
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"), peak / 1024
 
 
 def kill(c, args):
@@ -74,8 +66,8 @@ def run(servers, args):
         c.barrier(600)
         print(f"everything has arrived {time.monotonic() - end:.1f} s after the last transaction", flush=True)
         for r in c:
-            cpu, peak = usage(r.daemon.process.pid)
-            print(f"  {r.name}: daemon {cpu:.1f} CPU s, peak {peak:.0f} MB; "
+            pid = r.daemon.process.pid
+            print(f"  {r.name}: daemon {proc.cpu(pid):.1f} CPU s, peak {proc.peak_mb(pid):.0f} MB; "
                   f"{r.value('SELECT count(*) FROM pangea.conflict')} conflicts recorded", flush=True)
             for o in r.status("apply")["origins"]:
                 print(f"    from {o['origin']}: {o['transactions']} transactions in {o['groups']} groups, {o['conflicts']} conflicts, "

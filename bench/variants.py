@@ -16,12 +16,25 @@ def number(path):
         return int(f.read())
 
 
-def children(pid):
-    try:
-        with open(f"/proc/{pid}/task/{pid}/children") as f:
-            return [int(x) for x in f.read().split()]
-    except OSError:
-        return []
+def broker_pid(region):
+    return number(os.path.join(region.kafka.folder, "kafka.pid"))
+
+
+def senders(region, slot):
+    """The walsender that serves a slot."""
+    pid = region.value("SELECT active_pid FROM pg_replication_slots WHERE slot_name = %s", slot)
+    return [pid] if pid else []
+
+
+def apply_backends(region):
+    """The apply agent's sessions."""
+    return [r[0] for r in region.sql("SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'pangea%'")]
+
+
+def others(region, *named):
+    """What else the server runs (WAL writer, checkpointer, ..), without our own session."""
+    mine = region.value("SELECT pg_backend_pid()")
+    return [p for p in proc.children(region.postgres.pid()) if p != mine and p not in named]
 
 
 class Looker:
@@ -30,7 +43,7 @@ class Looker:
     def __init__(self, rig):
         self.rig = rig
         self.us, self.eu = rig.us, rig.eu
-        self.broker_pid = number(os.path.join(rig.us.kafka.folder, "kafka.pid"))
+        self.broker_pid = broker_pid(rig.us)
 
     def sender(self, slot):
         """The walsender that serves a slot: (pid, state, past mark 1, confirmed past mark 2)."""
@@ -38,18 +51,6 @@ class Looker:
                            "FROM pg_replication_slots s LEFT JOIN pg_stat_replication r ON r.pid = s.active_pid WHERE s.slot_name = %s",
                            self.rig.lsn1, self.rig.lsn2, slot)
         return rows[0] if rows else (None, None, False, False)
-
-    def sender_pids(self, slot):
-        pid = self.us.value("SELECT active_pid FROM pg_replication_slots WHERE slot_name = %s", slot)
-        return [pid] if pid else []
-
-    def others(self, region, *named):
-        """What else the server runs (WAL writer, checkpointer, ..), without our own session."""
-        mine = region.value("SELECT pg_backend_pid()")
-        return [p for p in children(region.postgres.pid()) if p != mine and p not in named]
-
-    def apply_backends(self):
-        return [r[0] for r in self.eu.sql("SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'pangea%'")]
 
     def marked(self, n):
         return self.eu.value(self.rig.work.marked.format(n=n)) > 0
@@ -89,7 +90,7 @@ def pangea_capture(rig, look):
     rig.reset_capture()
     us, slot = rig.us, rig.us.slot
     d = us.run("capture")
-    meter = proc.Meter(lambda: {"agent": [d.pid], "walsender": look.sender_pids(slot), "broker": [look.broker_pid]})
+    meter = proc.Meter(lambda: {"agent": [d.pid], "walsender": senders(rig.us, slot), "broker": [look.broker_pid]})
     r = watch_capture(look, slot, meter, lambda confirmed: confirmed)
     d.stop(30)
     return dict(r, bytes=rig.broker.bytes(us.topic), records=rig.broker.end(us.topic))
@@ -102,7 +103,7 @@ def pg_recvlogical(rig, look, host=None):
     args = ["pg_recvlogical", "-h", host or us.postgres.folder, "-p", str(us.postgres.port), "-U", "postgres", "-d", us.database, "-S", slot, "--start",
             "-f", out, "-o", "proto_version=1", "-o", f"publication_names={us.slot}", "-E", rig.end]
     p = subprocess.Popen(args, stderr=subprocess.PIPE, text=True)
-    meter = proc.Meter(lambda: {"agent": [p.pid], "walsender": look.sender_pids(slot)})
+    meter = proc.Meter(lambda: {"agent": [p.pid], "walsender": senders(rig.us, slot)})
     r = watch_capture(look, slot, meter, lambda _: p.poll() is not None)
     size = os.path.getsize(out)
     os.unlink(out)
@@ -154,8 +155,8 @@ def pangea_apply(rig, look):
     d = rig.eu.run("apply")
 
     def find():
-        backends = look.apply_backends()
-        return {"agent": [d.pid], "backend": backends, "server": look.others(rig.eu, *backends), "broker": [look.broker_pid]}
+        backends = apply_backends(rig.eu)
+        return {"agent": [d.pid], "backend": backends, "server": others(rig.eu, *backends), "broker": [look.broker_pid]}
     r = watch_apply(look, proc.Meter(find), lambda: ended(d))
     r["status"] = {k: v for k, v in rig.eu.origin("us").items() if isinstance(v, int)}
     d.stop(30)
@@ -168,13 +169,13 @@ def pangea_whole(rig, look):
     rig.reset_capture()
     rig.c.init("eu")
     into = rig.eu.run("apply")
-    until(look.apply_backends, "apply has connected", 30)
+    until(lambda: apply_backends(rig.eu), "apply has connected", 30)
     out = rig.us.run("capture")
 
     def find():
-        backends, sender = look.apply_backends(), look.sender_pids(rig.us.slot)
+        backends, sender = apply_backends(rig.eu), senders(rig.us, rig.us.slot)
         return {"capture": [out.pid], "apply": [into.pid], "backend": backends, "walsender": sender,
-                "server": look.others(rig.eu, *backends) + look.others(rig.us, *sender), "broker": [look.broker_pid]}
+                "server": others(rig.eu, *backends) + others(rig.us, *sender), "broker": [look.broker_pid]}
     r = watch_apply(look, proc.Meter(find), lambda: ended(out, into))
     out.stop(30)
     into.stop(30)
@@ -192,8 +193,8 @@ def native(rig, look, binary=False):
     try:
         def find():
             worker = [r[0] for r in eu.sql("SELECT pid FROM pg_stat_subscription WHERE relid IS NULL AND pid IS NOT NULL")]
-            sender = look.sender_pids("bench_native")
-            return {"apply": worker, "walsender": sender, "server": look.others(eu, *worker) + look.others(us, *sender)}
+            sender = senders(us, "bench_native")
+            return {"apply": worker, "walsender": sender, "server": others(eu, *worker) + others(us, *sender)}
         return watch_apply(look, proc.Meter(find), lambda: "")
     finally:
         eu.sql("ALTER SUBSCRIPTION s DISABLE")
