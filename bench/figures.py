@@ -49,6 +49,18 @@ def middle(values):
     return statistics.median(values), min(values), max(values)
 
 
+def number(v):
+    if v >= 10000:
+        return f"{v / 1000:,.0f}k"
+    return f"{v / 1000:.1f}k" if v >= 1000 else f"{v:.3g}"
+
+
+def spread(values, show=number):
+    """median (least - greatest), as text."""
+    m, low, high = middle(values)
+    return f"{show(m)} ({show(low)} - {show(high)})"
+
+
 def cpu_total(run, *processes):
     """CPU seconds a million changes, of these processes or of all."""
     return sum(v for k, v in run["cpu"].items() if not processes or k in processes)
@@ -79,6 +91,31 @@ def quantile(values, q):
     if not values:
         raise NoFigure("no value")
     return values[min(len(values) - 1, max(0, math.ceil(len(values) * q) - 1))]
+
+
+def slope(points):
+    """Of the straight line that is nearest to these (x, y), by least squares."""
+    n = len(points)
+    if n < 2 or len({x for x, _ in points}) < 2:
+        raise NoFigure(f"no line through {n} points")
+    mx, my = sum(x for x, _ in points) / n, sum(y for _, y in points) / n
+    return sum((x - mx) * (y - my) for x, y in points) / sum((x - mx) ** 2 for x, _ in points)
+
+
+def exponent(points):
+    """How cost grows with size: k of cost = c * size^k, for (size, cost of one unit). 1: in proportion, each unit costs the same."""
+    if any(x <= 0 or y <= 0 for x, y in points):
+        raise NoFigure("a size or a cost that is not above 0")
+    return 1 + slope([(math.log(x), math.log(y)) for x, y in points])
+
+
+def growth(points):
+    """What a unit costs at the largest size, as a multiple of what it costs where it is cheapest below: (size, cost of one unit). Not against the
+    smallest size: there a unit bears what is paid once, and hides what grows later."""
+    *below, (_, last) = sorted(points)
+    if not below or min(y for _, y in below) <= 0:
+        raise NoFigure("two sizes with a cost are needed")
+    return last / min(y for _, y in below)
 
 
 def late_from(due, done):

@@ -72,8 +72,19 @@ def local_p99(lines):
     return figures.ratios(runs(lines), dict(at, variant="beside"), dict(at, variant="alone"), lambda r: r["p99"])
 
 
-def absent(lines):
-    raise figures.NoFigure("no program of bench/ does yet")
+SOURCE = ("capture", "walsender", "server")  # what regions.py counts as the source: its agent, and all of its PostgreSQL
+
+
+def source_cpu(lines):
+    return figures.ratios(runs(lines), {"work": "regions", "variant": "8"}, {"work": "regions", "variant": "2"}, lambda r: figures.cpu_total(r, *SOURCE))
+
+
+def worst(kind, which):
+    """The largest one counts, of all lines of a program."""
+    def value(lines):
+        _, low, high = figures.middle(x[which] for x in lines if x["kind"] == kind)
+        return high, low, high
+    return value
 
 
 GOALS = (
@@ -92,5 +103,7 @@ GOALS = (
     Goal("commit to visible at 500 tx/s, p50", "<", 2, quantile("p50"), "ms"),
     Goal("commit to visible at 500 tx/s, p99", "<", 10, quantile("p99"), "ms"),
     Goal("p99 of a local pgbench while apply drains a backlog, against idle", "<", 2, local_p99),
-    Goal("CPU of the source with 8 receiving regions against 2", "<=", 1.1, absent),
+    Goal("CPU of the source with 8 receiving regions against 2", "<=", 1.1, source_cpu),
+    Goal("a unit at the largest size against the cheapest below, worst of the growth curves", "<=", 1.25, worst("growth", "growth")),
+    Goal("peak memory of a whole daemon with two peers under a steady load, less 8 times the largest row", "<", 128, worst("memory", "less"), "MB"),
 )

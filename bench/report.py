@@ -1,7 +1,8 @@
 #!/usr/bin/python3
-"""bench/report.py RESULTS.jsonl.. --out docs/performance.md: tables and charts of raw results (compare.py, conflicts.py, latency.py). The raw lines
-are kept beside the charts, in a folder named as the page."""
+"""bench/report.py RESULTS.. --out docs/performance.md: tables and charts of raw results: .jsonl (compare.py, conflicts.py, latency.py, cost.py) and
+.json (what common.keep() wrote); of a folder all of them. The raw lines are kept beside the charts, in a folder named as the page."""
 import argparse
+import glob
 import json
 import os
 import sys
@@ -13,6 +14,7 @@ sys.dont_write_bytecode = True
 import figures  # noqa: E402
 import goals  # noqa: E402
 import svg  # noqa: E402
+from figures import number, spread  # noqa: E402
 
 MEASURES = (("capture", "Capture: a backlog behind a slot, until it is in Kafka (pg_recvlogical: in a file)"),
             ("apply", "Apply: into a second database (native: decoding and shipping included, it knows no halves)"),
@@ -22,24 +24,20 @@ MEASURES = (("capture", "Capture: a backlog behind a slot, until it is in Kafka 
 def load(paths):
     out = []
     for path in paths:
+        if os.path.isdir(path):
+            out += load(sorted(glob.glob(os.path.join(path, "*.json*"))))
+            continue
         with open(path) as f:
-            out += [json.loads(line) for line in f if line.strip()]
+            if path.endswith(".json"):
+                kept = json.load(f)
+                out += [*kept.pop("lines"), kept]
+            else:
+                out += [json.loads(line) for line in f if line.strip()]
     return out
-
-
-def number(v):
-    if v >= 10000:
-        return f"{v / 1000:,.0f}k"
-    return f"{v / 1000:.1f}k" if v >= 1000 else f"{v:.3g}"
 
 
 def variants(runs, work, measure):
     return list(dict.fromkeys(r["variant"] for r in runs if r["work"] == work and r["measure"] == measure))
-
-
-def spread(values, show=number):
-    m, low, high = figures.middle(values)
-    return f"{show(m)} ({show(low)} - {show(high)})"
 
 
 def row(runs, work, measure, variant):
@@ -111,6 +109,21 @@ def cost(runs):
     return head + out + [""] if out else []
 
 
+def kept(lines, folder):
+    """The tables and charts that programs made themselves."""
+    out = []
+    for k in (x for x in lines if x["kind"] == "tables"):
+        out += [f"## {k['title']}", "", f"`{k['command']}` at {k['at']}, commit {k['commit'][:12]}{' with changes' if k['changed'] else ''}", ""]
+        for chart in k["charts"]:
+            file = chart.pop("file")
+            with open(os.path.join(folder, file), "w") as f:
+                f.write(svg.lines(**chart))
+            out += [f"![{chart['title']}]({os.path.basename(folder)}/{file})", ""]
+        for title, head, rows in k["tables"]:
+            out += [f"{title}:", ""] + ["| " + " | ".join(r) + " |" for r in (head, ["---"] * len(head), *rows)] + [""]
+    return out
+
+
 def goal_table(lines):
     out = ["## Goals", "", "| measure | goal | measured: median (least - greatest) | | the same of \"at most/s\" |", "|---|---|---|---|---|"]
     for g in goals.GOALS:
@@ -170,7 +183,7 @@ def main():
     name = os.path.basename(folder)
     out = [HEAD.format(folder=name)] + setting(lines) + goal_table(lines) + ["## Work", ""] + work_table(lines)
     out += [f"![{what}]({name}/{file})\n" for file, what in charts(runs, works, folder)]
-    out += ["## Figures", ""] + tables(runs, works) + latency(lines) + cost(runs)
+    out += ["## Figures", ""] + tables(runs, works) + latency(lines) + cost(runs) + kept(lines, folder)
     bad = figures.void(runs)
     out += [f"## Void\n\n{len(bad)} of {len(runs)} runs."] + [f"- {r['work']} {r['measure']} {r['variant']}, block {r['block']}: {r['wrong'][:300]}" for r in bad]
     with open(args.out, "w") as f:

@@ -1,4 +1,5 @@
 """Charts as SVG, without a library: horizontal bars in groups, each with its value and a line from the least to the greatest run; and lines over x."""
+import math
 from html import escape
 
 COLOURS = {"pangea": "#1f77b4", "native": "#7f7f7f", "pg_recvlogical": "#bcbd22", "debezium": "#f7b6a5", "debezium_tuned": "#d62728",
@@ -47,17 +48,21 @@ def bars(title, groups):
     return page(WIDE, y, parts)
 
 
-def lines(title, across, up, series):
-    """series: {name: [(x, y)]}; both axes begin at 0."""
+def lines(title, across, up, series, log=False):
+    """series: {name: [(x, y)]}; both axes begin at 0, with log that of x has a mark at each power of ten."""
     height, top, bottom = 340, 46, 290
     points = [p for s in series.values() for p in s]
     most_x, most_y = max(p[0] for p in points) or 1, max(p[1] for p in points) or 1
-    at = lambda p: (70 + (WIDE - 230) * p[0] / most_x, bottom - (bottom - top) * p[1] / most_y)  # noqa: E731
+    least = 10 ** math.floor(math.log10(min(p[0] for p in points))) if log else 0
+    tens = math.ceil(math.log10(most_x / least)) or 1 if log else 0
+    share_x = lambda x: math.log10(x / least) / tens if log else x / most_x  # noqa: E731
+    at = lambda p: (70 + (WIDE - 230) * share_x(p[0]), bottom - (bottom - top) * p[1] / most_y)  # noqa: E731
     parts = [text(10, 22, title, size=15, bold=True), text(70, bottom + 38, across), text(10, 40, up, size=11),
              f'<path d="M70 {top} V{bottom} H{WIDE - 160}" fill="none" stroke="#000"/>']
-    for share in (0, 0.25, 0.5, 0.75, 1):
-        x, y = at((most_x * share, most_y * share))
-        parts += [text(x, bottom + 18, human(most_x * share), "middle", 11), text(64, y + 4, human(most_y * share), "end", 11)]
+    for x in [least * 10 ** k for k in range(tens + 1)] if log else [most_x * k / 4 for k in range(5)]:
+        parts.append(text(at((x, 0))[0], bottom + 18, human(x), "middle", 11))
+    for y in [most_y * k / 4 for k in range(5)]:
+        parts.append(text(64, at((least, y))[1] + 4, human(y), "end", 11))
     for place, (name, values) in enumerate(series.items()):
         c, spots = colour(name, place), [at(p) for p in sorted(values)]
         parts.append(f'<polyline fill="none" stroke="{c}" stroke-width="2" points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in spots)}"/>')

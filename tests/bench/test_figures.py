@@ -9,6 +9,7 @@ sys.path[:0] = [os.path.join(os.path.dirname(os.path.dirname(HERE)), "bench"), o
 sys.dont_write_bytecode = True
 
 import figures  # noqa: E402
+import goals as wanted  # noqa: E402
 import tap  # noqa: E402
 
 
@@ -91,6 +92,43 @@ def a_stall_delays_all_that_were_due():
     equal(figures.late_from([0, 1, 2, 3, 4], [0, 4, 4, 4, 4]), [0, 3, 2, 1, 0])
 
 
+def a_line_through_points():
+    equal(figures.slope([(0, 1), (1, 3), (2, 5)]), 2.0)
+    equal(figures.slope([(0, 0), (1, 1), (2, 0)]), 0.0)
+    refused(figures.slope, [(1, 1)])
+    refused(figures.slope, [(1, 1), (1, 2)])
+
+
+def growth_of_cost():
+    """A unit that costs the same is growth in proportion; one that costs ten times as much at ten times the size is the square."""
+    equal(figures.exponent([(1, 5.0), (10, 5.0), (100, 5.0)]), 1.0)
+    equal(round(figures.exponent([(1, 2), (10, 20), (100, 200)]), 9), 2.0)
+    equal(round(figures.exponent([(100, 1), (1, 10)]), 9), 0.5)
+    refused(figures.exponent, [(0, 1), (1, 1)])
+    refused(figures.exponent, [(1, 0), (2, 1)])
+
+
+def growth_is_seen_behind_what_is_paid_once():
+    equal(figures.growth([(1, 50.0), (10, 5.0), (100, 10.0)]), 2.0)
+    equal(figures.growth([(100, 10.0), (1, 50.0), (10, 5.0)]), 2.0)
+    equal(figures.growth([(1, 8.0), (10, 4.0)]), 0.5)
+    refused(figures.growth, [(1, 1)])
+    refused(figures.growth, [(1, 0), (2, 1)])
+
+
+def what_the_source_pays():
+    """Neither Kafka nor what the source applies itself; within blocks."""
+    runs = [dict(run(v, b, 1, work="regions", capture=c, walsender=1.0, server=1.0, broker=99.0, apply=99.0), kind="run")
+            for v, b, c in (("2", 0, 2.0), ("8", 0, 2.4), ("8", 1, 6.0), ("2", 1, 6.0))]
+    equal([round(x, 9) for x in wanted.source_cpu(runs)], [1.05, 1.0, 1.1])
+
+
+def the_worst_counts():
+    lines = [{"kind": "memory", "less": mb} for mb in (60, 90, 50)]
+    equal(wanted.worst("memory", "less")(lines), (90, 50, 90))
+    refused(wanted.worst("growth", "growth"), lines)
+
+
 def goals():
     equal([figures.met((">=", 3.0), 3.0), figures.met((">=", 3.0), 2.99), figures.met(("<", 2.0), 2.0), figures.met(("<=", 2.0), 2.0)],
           [True, False, False, True])
@@ -99,4 +137,5 @@ def goals():
 if __name__ == "__main__":
     sys.exit(tap.run([(f.__name__, f) for f in (
         wrong_runs_count_nowhere, a_run_that_was_never_compared_is_void, nothing_that_counts_is_no_figure, ratios_are_taken_within_blocks,
-        ratios_of_other_works_do_not_mix, medians_and_spread, cpu_of_some_or_all, blocks_turn_around, quantiles, a_stall_delays_all_that_were_due, goals)]))
+        ratios_of_other_works_do_not_mix, medians_and_spread, cpu_of_some_or_all, blocks_turn_around, quantiles, a_stall_delays_all_that_were_due, a_line_through_points,
+        growth_of_cost, growth_is_seen_behind_what_is_paid_once, what_the_source_pays, the_worst_counts, goals)]))
