@@ -168,7 +168,7 @@ class Cluster:
     def __init__(self, servers, name, folder, build, regions=("us", "eu"), followers=(), own_postgres=False, own_kafka=False,
                  topology=None, databases=None, http=False):
         """http: each daemon answers at a port of its own. own_postgres / own_kafka: "one" = a server of this test's own, "each" = one for each
-        region, "first" = one for the first region, "full" = each, with a disk that can be full; own_postgres "clock": each, with a clock that can be set; own_kafka "wan": one,
+        region, "first" = one for the first region, "two" = that and one for all others, "full" = each, with a disk that can be full; own_postgres "clock": each, with a clock that can be set; own_kafka "wan": one,
         and a proxy for each log and reader (harness/wan.py) in c.wan."""
         self.servers, self.name, self.folder = servers, name, folder
         self.pangea = os.path.join(ROOT, build, "pangea")
@@ -218,6 +218,8 @@ class Cluster:
 
         if own == "first":
             return lambda: shared() if made else make()
+        if own == "two":
+            return lambda: made[1] if len(made) == 2 else make()
         once = {"one": True, "wan": True, "each": False, "clock": False, "full": False}
         return shared if not own else lambda: made[0] if made and once[own] else make()
 

@@ -10,7 +10,7 @@ import tempfile
 
 import psycopg2
 
-from harness.wait import SLOW
+from harness.wait import SLOW, until
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 POSTGRES = os.path.join(ROOT, "scripts", "postgres.sh")
@@ -109,6 +109,19 @@ class Postgres:
     def crash(self):
         """Power cut, as far as PostgreSQL can tell: no shutdown checkpoint, recovery at the next start."""
         self.stop("immediate")
+
+    def kill(self):
+        """SIGKILL to each of its processes, at once."""
+        first = self.pid()
+        os.kill(first, signal.SIGSTOP)  # it makes no more of them
+        with open(f"/proc/{first}/task/{first}/children") as f:
+            pids = [first, *map(int, f.read().split())]
+        for pid in pids:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in pids), "all processes of PostgreSQL have gone")
 
 
 def full_disk(library, folder):
