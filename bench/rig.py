@@ -72,7 +72,7 @@ class Rig:
         us.sql("SELECT pg_copy_logical_replication_slot(%s, %s)", us.slot, BASE)
         start = us.value("SELECT pg_current_wal_insert_lsn()")
         begin = time.monotonic()
-        tenth = 0 if not work.per else self.changes // 10 // work.per * work.per
+        tenth = work.warm if not work.per else self.changes // 10 // work.per * work.per
         works.some(us, work, 0, tenth, base)
         works.mark(us, work, 1)
         self.lsn1 = us.value("SELECT pg_current_wal_insert_lsn()")

@@ -31,6 +31,7 @@ class Work:
     marked: str = "SELECT count(*) FROM public.t WHERE id = -{n}"
     names: tuple = ("t",)
     routes: list = field(default_factory=list)
+    warm: int = 0                # changes before the first mark where all others are one transaction (per = 0)
     clients: int = 0             # 0: one session, COMMIT after each transaction; else pgbench TPC-B
 
     def changes(self, rows):
