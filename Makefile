@@ -7,6 +7,7 @@
 # make lint       direction of includes, analysers   make fmt      clang-format
 # make install DESTDIR= PREFIX=/usr/local            make man      manual pages and completions, build/man
 # make bench      measured beside others; QUICK=1: under five minutes
+# make regions growth recovery memory   more receivers, larger sizes, kill -9, memory over time; bench/README.md has all
 # make clean      all but .cache
 # make deb           a Debian package               make deb-check  installs and runs it in a fresh Debian
 # make image         a container image           make image-check
@@ -174,20 +175,22 @@ micro: deps
 # Pangea beside others: bench/README.md; QUICK=1: under five minutes, WORKS=W1,W3 only these; DEBEZIUM=0|1 (1 without QUICK)
 bench: deps
 	@$(MAKE) --no-print-directory build/pangea
-	@rm -rf build/bench && mkdir -p build/bench
+	@mkdir -p build/bench && rm -rf build/bench/*.jsonl
 	@bench/compare.py $(if $(QUICK),--quick 1 --limit 270 --blocks $(or $(BLOCKS),2) --works $(or $(WORKS),W1$(comma)W3$(comma)W4),--blocks $(or $(BLOCKS),5) \
 	  $(if $(WORKS),--works $(WORKS))) $(if $(ROWS),--rows $(ROWS)) --debezium $(or $(DEBEZIUM),$(if $(QUICK),0,1)) --out build/bench/compare.jsonl
 	@$(if $(QUICK),,bench/conflicts.py --blocks $(or $(BLOCKS),5) --out build/bench/conflicts.jsonl)
 	@$(if $(QUICK),,for r in 100 500 2000; do bench/latency.py --rate $$r --out build/bench/latency.jsonl || exit 1; done)
 	@$(if $(QUICK),,bench/cost.py --blocks $(or $(BLOCKS),5) --out build/bench/cost.jsonl)
-	@bench/report.py build/bench/*.jsonl --out $(or $(REPORT),$(if $(QUICK),build/bench/performance.md,docs/performance.md))
+	@bench/report.py build/bench --out $(or $(REPORT),$(if $(QUICK),build/bench/performance.md,docs/performance.md))
 
-# figures on this machine, each with the servers it needs: bench/README.md
-tpcb latency big conflicts: deps
+# figures on this machine, each with the servers it needs: bench/README.md.
+memory: BENCH_SECONDS = 120
+tpcb latency big conflicts regions growth recovery memory: deps
 	@$(MAKE) --no-print-directory build/pangea
-	@bench/$@.py $(if $(ROWS),--rows $(ROWS)) $(if $(RATE),--rate $(RATE)) $(if $(filter tpcb latency,$@),--seconds $(BENCH_SECONDS)) \
+	@bench/$@.py $(if $(ROWS),--rows $(ROWS)) $(if $(RATE),--rate $(RATE)) $(if $(filter tpcb latency memory,$@),--seconds $(BENCH_SECONDS)) \
 	  $(if $(CLIENTS),--clients $(CLIENTS)) $(if $(SCALE),--scale $(SCALE)) $(if $(DELTA),--delta 1) $(if $(DAEMON_KILLS),--kills $(DAEMON_KILLS)) \
-	  $(if $(RULE),--rule $(RULE))
+	  $(if $(RULE),--rule $(RULE)) $(if $(and $(filter regions growth,$@),$(BLOCKS)),--blocks $(BLOCKS)) $(if $(CURVES),--curves $(CURVES)) \
+	  $(if $(and $(filter recovery,$@),$(KILLS)),--kills $(KILLS)) $(if $(and $(filter memory,$@),$(WORKS)),--works $(WORKS))
 
 demo: deps
 	@$(MAKE) --no-print-directory build/pangea
@@ -236,4 +239,4 @@ image-check: deps
 clean:
 	rm -rf build
 
-.PHONY: all deps plugin test check micro soak storm bench tpcb latency big conflicts demo lint fmt man install deb deb-check image image-check clean
+.PHONY: all deps plugin test check micro soak storm bench tpcb latency big conflicts regions growth recovery memory demo lint fmt man install deb deb-check image image-check clean

@@ -49,7 +49,8 @@ def made_by():
 def table(title, head, rows):
     """As text; the rows are texts already."""
     wide = [max(len(r[k]) for r in [head, *rows]) for k in range(len(head))]
-    return "\n".join([title, *("  " + "  ".join(cell.rjust(w) for cell, w in zip(r, wide)) for r in [head, *rows])])
+    shown = (cells[0].ljust(wide[0]) + "".join("  " + cell.rjust(w) for cell, w in zip(cells[1:], wide[1:])) for cells in [head, *rows])
+    return "\n".join([title, *("  " + line for line in shown)])
 
 
 def keep(path, title, tables, charts=(), lines=()):
