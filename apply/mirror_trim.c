@@ -80,7 +80,7 @@ static enum status look_at_mirror(struct mirror_trim *m, const struct kafka_conf
                                   const struct record_head *first, bool *go, struct err *e)
 {
         struct kafka_reader *r = NULL;
-        struct record_head last;
+        struct record_head last = {0};
         koffset_t low, high;
         int64_t time_us;
         *go = false;
@@ -99,7 +99,7 @@ static enum status trim(struct mirror_trim *m, region_id log, struct err *e)
 {
         char topic[256], client[160];
         struct kafka_conf from = m->t->regions[log.i].kafka, to = m->t->regions[m->me.i].kafka;
-        struct record_head first;
+        struct record_head first = {0};
         koffset_t low = m->done[log.i], at;
         int64_t time_us = 0, margin = m->t->log_retention_us < MARGIN_US ? m->t->log_retention_us : MARGIN_US;
         bool go = false;

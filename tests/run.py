@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """Runs the tests of Pangea: unit, simulation and fuzz programs from the build folder, the instruction counts of bench/micro, the programs of
-tests/bench and tests/deploy, then tests/integration on real PostgreSQL and Kafka.
+tests/bench, tests/deploy and tests/mutation, then tests/integration on real PostgreSQL and Kafka.
 A line for each test with its seconds, the sum at the end: `N passed, M failed`."""
 import argparse
 import importlib
@@ -50,7 +50,7 @@ class Sum:
         print(text, flush=True)
 
 
-# ---- programs: unit, simulation, fuzz, bench, deploy -----------------------------------------------------------------------------------
+# ---- programs: unit, simulation, fuzz, bench, deploy, mutation -------------------------------------------------------------------------
 def programs(build):
     out = []
     for kind in ("unit", "fuzz"):
@@ -65,7 +65,7 @@ def programs(build):
     out.append(("simulation/exhaustive", simulation, "--exhaustive", str(3 * runs)))
     if "/test-" not in build:  # main() says so
         out.append(("micro/instructions", MICRO))
-    for kind in ("bench", "deploy"):
+    for kind in ("bench", "deploy", "mutation"):
         for f in sorted(os.listdir(os.path.join(HERE, kind))):
             if re.fullmatch(r"test_\w+\.py", f):
                 out.append((f"{kind}/{f[:-3]}", os.path.join(HERE, kind, f)))

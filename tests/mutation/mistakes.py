@@ -96,7 +96,7 @@ MISTAKES = [Mistake(*m) for m in (
     ("rows written before the group's own TRUNCATE come back", "apply/fold.c",
      "f->open[f->table_of[i]]--;\n                f->table_of[i] = FORGOTTEN;", "break;"),
     ("a local row's group is found by its commit time alone", "apply/ownlog.c",
-     "if (t->xid == xid) {", "if (t->xid == xid || t->commit_us) {"),
+     "if (t->xid == xid)\n                        return OWN_FOUND;", "if (t->xid == xid || t->commit_us)\n                        return OWN_FOUND;"),
     # ---- what apply does around them, in the simulation's account of it
     ("the winner's row is written again under the loser's dot", "tests/simulation/apply.c",
      "if (v == VERDICT_KEEP_MINE)\n                return DONE;\n        write_row",
