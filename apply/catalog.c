@@ -255,19 +255,22 @@ enum status catalog_target(struct catalog *c, struct pg *db, const char *schema,
         return s;
 }
 
-static int find_column(const struct target *t, const char *name)
+/* Looked for from a column on, round to the one before: columns mostly stand in one order everywhere. */
+static int find_column(const struct target *t, const char *name, int from)
 {
-        for (uint16_t i = 0; i < t->ncols; i++)
-                if (strcmp(t->cols[i].name, name) == 0)
-                        return i;
+        for (int i = 0; i < t->ncols; i++) {
+                int at = (from + i) % t->ncols;
+                if (strcmp(t->cols[at].name, name) == 0)
+                        return at;
+        }
         return -1;
 }
 
 static enum status map_columns(const struct relation *rel, const struct target *t, struct mapping *m, const char *from,
                                struct err *e)
 {
-        for (uint16_t i = 0; i < rel->ncols; i++) {
-                int at = find_column(t, rel->cols[i].name);
+        for (int i = 0, at = -1; i < rel->ncols; i++) {
+                at = find_column(t, rel->cols[i].name, at + 1);
                 if (at < 0)
                         return err_named(
                                 e, ST_DATA, "column_missing",

@@ -416,6 +416,35 @@ def columns_1600(c):
     assert c.us.sql("SELECT id, c1, c1598, c1599 FROM wide ORDER BY id") == [(2, 0, None, 7), (3, 0, 1598, 7)]
 
 
+KINDS = ("text", "int8", "bool", "uuid", "bytea", "float8", "timestamptz", "numeric")
+MIXED = "CREATE TABLE public.mixed (id int PRIMARY KEY, {})".format(", ".join(f"c{i} {KINDS[i % len(KINDS)]}" for i in range(200)))
+
+
+def value_of(i):
+    """For column i and row g; every seventh row is NULL there."""
+    v = ("'text ' || g", "g", "g % 2 = 0", "md5(g::text)::uuid", "sha256(g::text::bytea)", "g / 7.0", "to_timestamp(g)", "g * 1.5")[i % len(KINDS)]
+    return f"CASE WHEN (g + {i}) % 7 > 0 THEN {v} END"
+
+
+@test(tables=MIXED)
+def few_and_many_rows_of_many_columns(c):
+    """statements for a few rows of many columns, and those for many, write the same"""
+    row = ", ".join(value_of(i) for i in range(200))
+    for first, last in ((1, 1), (2, 17), (18, 34), (35, 99)):
+        c.us.app(f"INSERT INTO mixed SELECT g, {row} FROM generate_series({first}, {last}) g")
+        c.barrier()
+        c.converged("SELECT * FROM mixed ORDER BY id")
+    sets = ", ".join(f"c{i} = {value_of(i + len(KINDS))}" for i in range(200))
+    for first, last in ((1, 1), (2, 17), (18, 34), (35, 99)):
+        c.eu.app(f"UPDATE mixed SET {sets} FROM generate_series({first} + 100, {last} + 100) g WHERE id = g - 100")
+        c.barrier()
+        c.converged("SELECT * FROM mixed ORDER BY id")
+    c.us.app("UPDATE mixed SET id = -id WHERE id < 4; DELETE FROM mixed WHERE id BETWEEN 10 AND 12")
+    c.barrier()
+    c.converged("SELECT * FROM mixed ORDER BY id")
+    assert c.eu.sql("SELECT count(*), min(id), max(c0) FROM mixed") == [(96, -3, "text 199")]
+
+
 @test(tables="CREATE TABLE public.t (id int PRIMARY KEY, v bytea, n int)", limit=150)
 def row_of_50_mb(c):
     """a row far beyond Kafka's message size travels in fragments, and its neighbours with it"""
