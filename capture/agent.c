@@ -15,7 +15,7 @@
 #include "topology/metrics.h"
 
 #define BACKOFF_MIN_US 100000
-#define BACKOFF_MAX_US 5000000
+#define BACKOFF_MAX_US 1000000
 #define HEALTHY_US 10000000 /* a session that lived so long starts the back-off anew */
 
 /* Named stops that mend themselves or are mended elsewhere: waited for by name. */

@@ -317,12 +317,12 @@ static int resolve(struct look *l)
         enum decision d = decision_of(l->in);
         json_t *set = l->in->set ? json_loads(l->in->set, 0, NULL) : NULL;
         struct buf sql;
-        if (d == DECIDE_NOTHING || (l->in->set && !json_is_object(set))) {
-                json_decref(set);
-                return l->in->set && !json_is_object(set)
-                               ? refuse("bad_value", "conflicts: --set needs a JSON object of columns and values")
-                               : refuse("word_missing", "conflicts resolve needs one of --take, --confirm, --set JSON, --delete");
-        }
+        bool no_object = l->in->set && !json_is_object(set);
+        json_decref(set);
+        if (no_object)
+                return refuse("bad_value", "conflicts: --set needs a JSON object of columns and values");
+        if (d == DECIDE_NOTHING)
+                return refuse("word_missing", "conflicts resolve needs one of --take, --confirm, --set JSON, --delete");
         (void)say_unreachable(l);
         json_t *c = find(l, l->in->operands[1], &code);
         struct conflict_region *r = c ? writer(l, c) : NULL;
@@ -343,7 +343,6 @@ static int resolve(struct look *l)
         }
         buf_release(&sql);
         json_decref(c);
-        json_decref(set);
         return code;
 }
 
