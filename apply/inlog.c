@@ -30,7 +30,7 @@ enum status inlog_open(struct inlog **out, const struct inlog_opts *o, struct er
         l->tail = &l->head;
         arena_init(&l->arena);
         koffset_t from = o->from.offset.v < 0 ? KAFKA_FROM_START : o->from.offset;
-        enum status s = kafka_reader_open(&l->reader, o->conf, o->topic, from, 16 * 1024, e);
+        enum status s = kafka_reader_open(&l->reader, o->conf, o->topic, from, 8 * 1024, e);
         if (s != ST_OK) {
                 inlog_close(l);
                 return s;
