@@ -43,6 +43,7 @@ struct builder {
         struct source *src;
         uint16_t nsrc;
         uint16_t *key_src; /* per key column: index into src */
+        bool by_subscript;
         struct buf sql;
 };
 
@@ -125,11 +126,6 @@ static void put_unnest(struct builder *w, uint16_t i)
 
 /* In a select list each unnest that ends is looked for among all of them: 1,500 columns cost 9 ms a statement, by subscripts 0.9. Of more rows
  * than a few the subscripts are what costs: without a fixed width each element is sought from the first. */
-static bool by_subscript(const struct builder *w)
-{
-        return w->nsrc >= WIDE_COLUMNS && w->b->n <= WIDE_ROWS;
-}
-
 static void put_subscripts(struct builder *w)
 {
         buf_put_str(&w->sql, " FROM (SELECT ");
@@ -143,7 +139,7 @@ static void put_subscripts(struct builder *w)
  * apart as the rows are asked for; ROWS FROM would first put all rows into a tuple store: a tenth of what an insert costs. */
 static void put_rows(struct builder *w, bool ordinal)
 {
-        if (by_subscript(w)) {
+        if (w->by_subscript) {
                 put_subscripts(w);
                 return;
         }
@@ -341,7 +337,7 @@ static void put_array(struct buf *out, const struct sql_batch *b, const struct s
 static void shape_of(const struct builder *w, struct buf *out)
 {
         buf_put_u8(out, (uint8_t)w->b->kind);
-        buf_put_u8(out, (uint8_t)((w->b->guard != NULL) | w->b->tell << 1 | by_subscript(w) << 2));
+        buf_put_u8(out, (uint8_t)((w->b->guard != NULL) | w->b->tell << 1 | w->by_subscript << 2));
         for (uint16_t i = 0; i < w->nsrc; i++) {
                 buf_put_u16(out, w->src[i].target);
                 buf_put_u8(out, (uint8_t)((unsigned)w->src[i].type << 1 | w->src[i].from_key));
@@ -438,6 +434,7 @@ enum status sql_send(struct session *s, const struct sql_origins *o, const struc
         w.key_src = mem_zalloc(sizeof *w.key_src * (rel->nkeys + 1u));
         buf_init(&w.sql, 0);
         choose_sources(&w);
+        w.by_subscript = w.nsrc >= WIDE_COLUMNS && b->n <= WIDE_ROWS;
         struct stmt *st = stmt_of(&w);
         enum status rc = st ? send_built(s, o, &w, st, fn, arg, e)
                             : err_set(e, ST_RETRY, "table %s: too many prepared statements; beginning anew", w.t->name);

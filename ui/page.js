@@ -29,11 +29,25 @@ function s(tag, attributes, ...children) {
   return e;
 }
 /* The part's new content, unless it is what is there already. */
+/* What a person has in the hand stays there when a part is drawn anew: the focus, and what was unfolded. */
+const HELD = "a, button, select, summary, [tabindex]";
+function held(part, e) {
+  const box = e.closest("[data-key]") || part;
+  return { key: box.dataset.key, at: [...box.querySelectorAll(HELD)].indexOf(e) };
+}
+function again(part, { key, at }) {
+  const box = key === undefined ? part : [...part.querySelectorAll("[data-key]")].find((e) => e.dataset.key === key);
+  return box && box.querySelectorAll(HELD)[at];
+}
 function show(id, ...nodes) {
-  const part = $(id), fresh = h("div", {}, ...nodes);
+  const part = $(id), fresh = h("div", {}, ...nodes), at = document.activeElement;
   if (part.dataset.shown === fresh.innerHTML) return;
   part.dataset.shown = fresh.innerHTML;
+  const focus = part !== at && part.contains(at) ? held(part, at) : null;
+  const unfolded = [...part.querySelectorAll("details[open] > summary")].map((e) => held(part, e));
   part.replaceChildren(...fresh.childNodes);
+  for (const place of unfolded) again(part, place)?.parentElement.setAttribute("open", "");
+  if (focus) again(part, focus)?.focus({ preventScroll: true });
 }
 function put(id, text, name) {
   const e = $(id);
@@ -279,7 +293,7 @@ function images(c) {
 }
 function conflict(c) {
   const key = c.key ? Object.entries(c.key).map(([k, v]) => `${k} = ${v}`).join(", ") : "";
-  return h("article", { class: "conflict" }, h("h3", {}, `${c.table} `, h("span", { class: "muted" }, key)),
+  return h("article", { class: "conflict", "data-key": c.id }, h("h3", {}, `${c.table} `, h("span", { class: "muted" }, key)),
     h("p", {}, `${c.kind.replaceAll("_", " ")}; rule ${c.rule.replaceAll("_", " ")}; `, c.winner ? `won: ${c.winner.region}` : "", h("span", { class: "muted" }, `, recorded ${c.at.replace("T", " ").replace("Z", "")} UTC`)),
     c.rows_shown ? images(c) : h("p", { class: "muted" }, "The rows are not shown at this address (http.rows in the topology)."),
     h("p", { class: "command" }, h("span", {}, "To undo it:"), h("code", {}, c.command), h("button", { type: "button", "data-copy": c.command }, "Copy")),

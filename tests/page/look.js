@@ -59,6 +59,27 @@ async function keyboard(page, found) {
     reached.add(at.id);
   }
   if (reached.size < want) found.unreachable.push(`${reached.size} of ${want} elements were reached by keyboard`);
+  await drawnAnew(page, found);
+}
+
+/* A part that is drawn anew keeps the focus that was in it. */
+async function drawnAnew(page, found) {
+  const part = await page.evaluate(() => {
+    const e = [...document.querySelectorAll("main [data-shown] button")].filter((b) => b.checkVisibility()).pop();
+    if (!e) return null;
+    e.focus();
+    window.heldBefore = e;
+    const p = e.closest("[data-shown]");
+    p.dataset.shown = "";
+    return p.id;
+  });
+  if (!part) return;
+  const end = Date.now() + 20000;
+  while (await page.evaluate(() => window.heldBefore.isConnected)) {
+    if (Date.now() > end) { found.unreachable.push(`${part} was not drawn anew`); return; }
+    await page.waitForTimeout(50);
+  }
+  if (await page.evaluate(() => document.activeElement.tagName !== window.heldBefore.tagName || document.activeElement.dataset.copy !== window.heldBefore.dataset.copy)) found.unreachable.push(`${part}: the focus was lost when it was drawn anew`);
 }
 
 /* The same page as another window and in other colours: what a person does who turns a phone, or at dusk. */
