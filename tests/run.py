@@ -62,7 +62,7 @@ def programs(build):
     runs = HISTORIES // 40 if "/test-" in build else HISTORIES
     out.append(("simulation/seeds", simulation, "--seeds", os.path.join(HERE, "simulation", "seeds.txt")))
     out.append(("simulation/histories", simulation, "--seed", "1", "--runs", str(runs)))
-    out.append(("simulation/exhaustive", simulation, "--exhaustive", str(3 * runs)))
+    out.append(("simulation/exhaustive", simulation, "--exhaustive", str(2 * runs)))
     if "/test-" not in build:  # main() says so
         out.append(("micro/instructions", MICRO))
     for kind in ("bench", "deploy", "mutation"):
