@@ -133,8 +133,8 @@ struct applier {
         hlc_t own_parts, parts_ahead;      /* pangea.meta.own_parts; what the open transaction makes of it */
         const struct log_item *sets_ahead; /* the last that the open transaction processed before its turn (own_process_sets) */
         struct own_turn own_turn;
-        unsigned own_tries;                /* of the records at the head of the own log, that the database refused */
-        int64_t visible_at;                /* monotonic: not before then somebody comes back */
+        unsigned own_tries; /* of the records at the head of the own log, that the database refused */
+        int64_t visible_at; /* monotonic: not before then somebody comes back */
         unsigned visible_tries;
 
         struct follower *follow;                   /* of a follower's own log */

@@ -41,7 +41,7 @@ bool pass_waiting_concerned(const struct pass *p);
 MUSTCHECK enum status pass_waiting_own(struct pass *p, struct err *e);
 
 /* ---- visible.c ------------------------------------------------------------------------------------------------------------------------- */
-/* Who may come back does, one transaction each. *moved: something was done. ST_RETRY only when the session is lost. */
+/* Who may come back does, one transaction for each dot. *moved: something was done. ST_RETRY only when the session is lost. */
 MUSTCHECK enum status visible_turn(struct applier *a, bool *moved, struct err *e);
 
 #endif

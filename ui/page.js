@@ -28,7 +28,6 @@ function s(tag, attributes, ...children) {
   e.append(...children.flat(Infinity).filter((c) => c !== null && c !== undefined));
   return e;
 }
-/* The part's new content, unless it is what is there already. */
 /* What a person has in the hand stays there when a part is drawn anew: the focus, and what was unfolded. */
 const HELD = "a, button, select, summary, [tabindex]";
 function held(part, e) {
@@ -39,6 +38,7 @@ function again(part, { key, at }) {
   const box = key === undefined ? part : [...part.querySelectorAll("[data-key]")].find((e) => e.dataset.key === key);
   return box && box.querySelectorAll(HELD)[at];
 }
+/* The part's new content, unless it is what is there already. */
 function show(id, ...nodes) {
   const part = $(id), fresh = h("div", {}, ...nodes), at = document.activeElement;
   if (part.dataset.shown === fresh.innerHTML) return;

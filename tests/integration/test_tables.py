@@ -430,18 +430,15 @@ def value_of(i):
 def few_and_many_rows_of_many_columns(c):
     """statements for a few rows of many columns, and those for many, write the same"""
     row = ", ".join(value_of(i) for i in range(200))
-    for first, last in ((1, 1), (2, 17), (18, 34), (35, 99)):
-        c.us.app(f"INSERT INTO mixed SELECT g, {row} FROM generate_series({first}, {last}) g")
-        c.barrier()
-        c.converged("SELECT * FROM mixed ORDER BY id")
     sets = ", ".join(f"c{i} = {value_of(i + len(KINDS))}" for i in range(200))
-    for first, last in ((1, 1), (2, 17), (18, 34), (35, 99)):
-        c.eu.app(f"UPDATE mixed SET {sets} FROM generate_series({first} + 100, {last} + 100) g WHERE id = g - 100")
+    few_and_many = ((1, 1), (2, 17), (18, 34), (35, 99))
+    for region, statement in (
+            *((c.us, f"INSERT INTO mixed SELECT g, {row} FROM generate_series({a}, {b}) g") for a, b in few_and_many),
+            *((c.eu, f"UPDATE mixed SET {sets} FROM generate_series({a} + 100, {b} + 100) g WHERE id = g - 100") for a, b in few_and_many),
+            (c.us, "UPDATE mixed SET id = -id WHERE id < 4; DELETE FROM mixed WHERE id BETWEEN 10 AND 12")):
+        region.app(statement)
         c.barrier()
         c.converged("SELECT * FROM mixed ORDER BY id")
-    c.us.app("UPDATE mixed SET id = -id WHERE id < 4; DELETE FROM mixed WHERE id BETWEEN 10 AND 12")
-    c.barrier()
-    c.converged("SELECT * FROM mixed ORDER BY id")
     assert c.eu.sql("SELECT count(*), min(id), max(c0) FROM mixed") == [(96, -3, "text 199")]
 
 

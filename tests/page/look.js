@@ -42,7 +42,7 @@ async function until(page, job, met, arg) { // not waitForFunction: the page's p
 }
 
 /* Every link, button and choice can be reached with the tabulator key, and shows that it is. */
-async function keyboard(page, found) {
+async function keyboard(page, job, found) {
   const want = await page.evaluate(() => [...document.querySelectorAll("header a, header select, main button, main select, main summary")].filter((e) => e.checkVisibility()).length);
   const reached = new Set();
   await page.evaluate(() => document.activeElement.blur());
@@ -59,11 +59,11 @@ async function keyboard(page, found) {
     reached.add(at.id);
   }
   if (reached.size < want) found.unreachable.push(`${reached.size} of ${want} elements were reached by keyboard`);
-  await drawnAnew(page, found);
+  await drawnAnew(page, job, found);
 }
 
 /* A part that is drawn anew keeps the focus that was in it. */
-async function drawnAnew(page, found) {
+async function drawnAnew(page, job, found) {
   const part = await page.evaluate(() => {
     const e = [...document.querySelectorAll("main [data-shown] button")].filter((b) => b.checkVisibility()).pop();
     if (!e) return null;
@@ -74,12 +74,9 @@ async function drawnAnew(page, found) {
     return p.id;
   });
   if (!part) return;
-  const end = Date.now() + 20000;
-  while (await page.evaluate(() => window.heldBefore.isConnected)) {
-    if (Date.now() > end) { found.unreachable.push(`${part} was not drawn anew`); return; }
-    await page.waitForTimeout(50);
-  }
-  if (await page.evaluate(() => document.activeElement.tagName !== window.heldBefore.tagName || document.activeElement.dataset.copy !== window.heldBefore.dataset.copy)) found.unreachable.push(`${part}: the focus was lost when it was drawn anew`);
+  await until(page, job, () => !window.heldBefore.isConnected, "drawn anew");
+  const kept = await page.evaluate(() => document.activeElement.tagName === window.heldBefore.tagName && document.activeElement.dataset.copy === window.heldBefore.dataset.copy);
+  if (!kept) found.unreachable.push(`${part}: the focus was lost when it was drawn anew`);
 }
 
 /* The same page as another window and in other colours: what a person does who turns a phone, or at dusk. */
@@ -136,7 +133,7 @@ async function look(browser, job) {
   await page.screenshot({ path: `${job.out}-view.png` });
   if (job.part) await page.locator(job.part).screenshot({ path: `${job.out}-part.png` });
   found.text = await page.evaluate(() => document.body.innerText);
-  await keyboard(page, found);
+  await keyboard(page, job, found);
   await judge(page, found, "wide");
   await turn(page, job, "phone");
   await shoot(page, job, found, "phone");

@@ -182,7 +182,8 @@ static const char *asked(struct pg *c, const char *sql, const char *param)
 static void what_upkeep_asks_again_is_prepared(void **state)
 {
         (void)state;
-        static const char kept[] = "SELECT count(*) FROM pg_catalog.pg_prepared_statements", value[] = "SELECT v FROM public.kept WHERE id = $1::int";
+        static const char kept[] = "SELECT count(*) FROM pg_catalog.pg_prepared_statements",
+                          value[] = "SELECT v FROM public.kept WHERE id = $1::int";
         struct pg *c = connect_to(plain, PG_UPKEEP);
         char sql[80], number[12];
         run(c, "CREATE TABLE public.kept (id int PRIMARY KEY, v int); INSERT INTO public.kept VALUES (1, 7), (2, 8)");
