@@ -109,7 +109,7 @@ def summary(runs, works):
 
 def blocks_of(rig, runs, work, args, begin):
     """All blocks of one work. False: another one like the last would not end within the limit, and there may be some left."""
-    rows = args.rows or (work.quick if args.quick else work.rows)
+    rows = args.rows or int((work.quick if args.quick else work.rows) * args.scale)
     rig.prepare(work, rows, work.base // 5 if args.quick else work.base)
     print(f"{work.name}: {work.what}; {rig.changes} changes in {rig.commits} transactions, {rig.wal / 1e6:.0f} MB of WAL, made in {rig.made:.1f} s "
           f"({time.monotonic() - begin:.0f} s since the start)", flush=True)
@@ -151,7 +151,7 @@ def run(servers, args):
 
 
 if __name__ == "__main__":
-    main(__doc__, run, {"works": (str, "W1,W3,W4,W2,W5,W6,W7,W8", "which"), "rows": (int, 0, "changes, instead of each work's own number"),
+    main(__doc__, run, {"works": (str, "W1,W3,W4,W2,W5,W6,W7,W8", "which"), "rows": (int, 0, "changes, instead of each work's own number"), "scale": (float, 1, "times each work's own number"),
                         "blocks": (int, 5, "of every variant"), "quick": (int, 0, "1: few rows"), "debezium": (int, 0, "1: with Debezium"),
                         "limit": (float, 0, "seconds: no block is begun that would last longer; what is left out is said"),
                         "out": (str, os.path.join(ROOT, "build", "bench", "results.jsonl"), "raw results")})
