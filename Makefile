@@ -174,7 +174,7 @@ micro: deps
 
 # Pangea beside others: bench/README.md; QUICK=1: under five minutes, WORKS=W1,W3 only these; DEBEZIUM=0|1 (1 without QUICK). What fails
 # leaves the others, the page is made of what counts, and the exit code tells
-COMPARE := --blocks $(or $(BLOCKS),5) $(if $(WORKS),--works $(WORKS))
+COMPARE := --blocks $(or $(BLOCKS),5) $(if $(WORKS),--works $(WORKS)) $(if $(LIMIT),--limit $(LIMIT))
 COMPARE_QUICK := --quick 1 --limit 270 --blocks $(or $(BLOCKS),2) --works $(or $(WORKS),W1$(comma)W3$(comma)W4)
 bench: deps
 	@$(MAKE) --no-print-directory build/pangea
