@@ -3,7 +3,7 @@
  *   gulp: everything the socket holds      close the group      PROGRESS if due      delivery reports, feedback      wait
  *                                          (not while behind)
  *
- * While data flows 200 us pass between two gulps: a reader that wakes for every message makes the walsender send one packet a message.
+ * While data flows it is not read at once (pause_us): a reader that wakes for every message makes the walsender send one packet a message.
  * Nothing waits while nothing is pending; while a standby is waited for nothing is read (hold.h). */
 #include <poll.h>
 #include <string.h>
@@ -16,9 +16,11 @@
 #define GULP_MESSAGES 20000 /* then records, reports and feedback have a turn */
 #define FLOWING_MESSAGES 16 /* a gulp with more of them: data flows */
 #define PAUSE_US 200
+#define MOST_PAUSE_US 20000
+#define GULP_BYTES (512 << 10) /* what the sockets hold without tuning themselves */
 #define BEHIND_US \
         50000 /* what committed so long ago is not hurried: full groups cost capture, Kafka and apply a fraction of small ones */
-#define LULL_SHARE 10 /* of the time that it is late already a group waits a tenth for what comes next, MOST_LULL_US at most */
+#define LATE_SHARE 10 /* of the time that it is late already a group waits a tenth for what comes next, MOST_LULL_US at most */
 #define MOST_LULL_US 100000
 #define FEEDBACK_MIN_US 1000 /* a synchronous commit waits for it; the walsender pays for each */
 #define FEEDBACK_EVERY_US 1000000
@@ -112,6 +114,7 @@ static enum status gulp(struct session *s, unsigned *n, struct err *e)
         unsigned before;
         bool held = false;
         *n = 0;
+        s->gulped = 0;
         if (s->standbys.need.v) {
                 struct stream_msg m = s->held;
                 enum status st = handle(s, &m, clock_mono_us(), &held, e);
@@ -129,6 +132,7 @@ static enum status gulp(struct session *s, unsigned *n, struct err *e)
                         st = handle(s, &m, now, &held, e);
                         if (st != ST_OK || held)
                                 return st;
+                        s->gulped += m.len;
                         ++*n;
                 }
                 if (st == ST_RETRY && pgstream_lost(s->stream))
@@ -184,11 +188,22 @@ static enum status serve_log(struct session *s, struct err *e)
         return st;
 }
 
+/* While a patient stream is behind, its window is left to fill for a tenth of the time that it is late at most, and no longer than the sockets
+ * have room.  ADR 0018. */
+static int64_t pause_us(const struct session *s)
+{
+        int64_t us = s->late_us / LATE_SHARE,
+                room = s->gulped > GULP_BYTES ? s->pause_us * GULP_BYTES / (int64_t)s->gulped : 2 * s->pause_us;
+        us = us < room ? us : room;
+        us = us < MOST_PAUSE_US ? us : MOST_PAUSE_US;
+        return us > PAUSE_US && pgstream_patient(s->stream) ? us : PAUSE_US;
+}
+
 static void wait_for_more(struct session *s, bool flowing)
 {
         int64_t now = clock_mono_us(), wait = progress_due_in(&s->progress, now);
-        struct timespec pause = {0, PAUSE_US * 1000};
         if (flowing) {
+                struct timespec pause = {0, s->pause_us * 1000};
                 nanosleep(&pause, NULL);
                 return;
         }
@@ -239,8 +254,11 @@ static enum status close_group(struct session *s, unsigned messages, bool *flowi
         *flowing = messages > FLOWING_MESSAGES;
         if (messages > 0)
                 s->heard_at = now;
-        int64_t late = s->sent_us - g->newest_us, lull = late / LULL_SHARE;
-        if (!groups_empty(g) && late > BEHIND_US && now - s->heard_at < (lull < MOST_LULL_US ? lull : MOST_LULL_US)) {
+        if (!groups_empty(g))
+                s->late_us = s->sent_us - g->newest_us;
+        s->pause_us = messages > 0 ? pause_us(s) : PAUSE_US;
+        int64_t lull = s->late_us / LATE_SHARE;
+        if (!groups_empty(g) && s->late_us > BEHIND_US && now - s->heard_at < (lull < MOST_LULL_US ? lull : MOST_LULL_US)) {
                 *flowing = true;
                 return ST_OK;
         }

@@ -1,9 +1,11 @@
 #include "postgres/stream.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
@@ -11,6 +13,7 @@
 #include "postgres/internal.h"
 
 #define CLOSE_US INT64_C(1000000)
+#define WINDOW 65536 /* not below a packet of the loopback: a smaller one stands still until a timer of TCP's runs out */
 #define SLOT_STATE \
         "SELECT coalesce(active_pid, 0), coalesce(wal_status, '') FROM pg_catalog.pg_replication_slots WHERE slot_name = "
 
@@ -23,6 +26,7 @@ struct pgstream {
         struct pg *c;
         char *copy;     /* the message handed out last, libpq's memory */
         bool streaming; /* between START_REPLICATION and its end */
+        bool patient;   /* pgstream_patient() */
         bool waiting;   /* `later` was not sent, because earlier bytes still wait: positions are cumulative, the newest is enough */
         struct feedback later;
         char slot[64];
@@ -126,6 +130,31 @@ static enum status start_failed(struct pgstream *s, struct err *e)
         return code;
 }
 
+static bool over_loopback(int fd)
+{
+        struct sockaddr_storage peer;
+        socklen_t len = sizeof peer;
+        if (getpeername(fd, (struct sockaddr *)&peer, &len) != 0)
+                return false;
+        if (peer.ss_family == AF_INET)
+                return ntohl(((const struct sockaddr_in *)&peer)->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+        const struct in6_addr *six = &((const struct sockaddr_in6 *)&peer)->sin6_addr;
+        return peer.ss_family == AF_INET6 &&
+               (IN6_IS_ADDR_LOOPBACK(six) || (IN6_IS_ADDR_V4MAPPED(six) && six->s6_addr[12] == IN_LOOPBACKNET));
+}
+
+/* ADR 0018. The kernel refuses nothing here that would be worth an error: without it the stream is only dearer. */
+static void bound_window(struct pgstream *s)
+{
+        int fd = PQsocket(s->c->conn), size = WINDOW;
+        s->patient = over_loopback(fd) && setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size) == 0;
+}
+
+bool pgstream_patient(const struct pgstream *s)
+{
+        return s->patient;
+}
+
 enum status pgstream_start(struct pgstream *s, const char *slot, const char *publication, lsn_t from, struct err *e)
 {
         struct err mine;
@@ -153,6 +182,8 @@ enum status pgstream_start(struct pgstream *s, const char *slot, const char *pub
                 st = start_failed(s, e);
         } else if (PQsetnonblocking(s->c->conn, 1) != 0) {
                 st = pg_failed(s->c, NULL, e);
+        } else {
+                bound_window(s);
         }
         PQclear(r);
         buf_release(&names);

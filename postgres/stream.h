@@ -38,6 +38,9 @@ MUSTCHECK enum status pgstream_consume(struct pgstream *s, struct err *e);
 MUSTCHECK enum status pgstream_feedback(struct pgstream *s, lsn_t write, lsn_t flush, lsn_t apply, bool reply_now, struct err *e);
 bool pgstream_lost(const struct pgstream *s);
 int pgstream_socket(const struct pgstream *s);
+/* The server is reached over the loopback by TCP: whoever is behind does well to let the window fill before reading on. What the server could not
+ * send meanwhile comes in few packets, at once when it is read. Over a network that would cost a round trip for each window.  ADR 0018. */
+bool pgstream_patient(const struct pgstream *s);
 int pgstream_backend_pid(const struct pgstream *s);
 /* Ends CopyBoth politely so that the slot is free when this returns (bounded by 1 s), then closes. */
 void pgstream_close(struct pgstream *s);

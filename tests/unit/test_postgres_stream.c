@@ -116,6 +116,25 @@ static void changes_arrive_as_they_were_committed(void **state)
         pg_close(c);
 }
 
+/* Over TCP on the loopback, not over a socket file. */
+static void who_may_be_patient(void **state)
+{
+        (void)state;
+        char file[256];
+        snprintf(file, sizeof file, "host=%s %s", folder, strchr(plain, ' ') + 1);
+        struct pg *c = connect_to(plain, PG_UPKEEP);
+        fresh(c, "s_patient");
+        for (int tcp = 0; tcp < 2; tcp++) {
+                struct pgstream *s = stream_to(tcp ? plain : file);
+                assert_false(pgstream_patient(s));
+                start(s, "s_patient", (lsn_t){0});
+                assert_int_equal(pgstream_patient(s), tcp);
+                pgstream_close(s);
+        }
+        run(c, "SELECT pg_drop_replication_slot('s_patient')");
+        pg_close(c);
+}
+
 static void the_server_is_identified(void **state)
 {
         (void)state;
@@ -301,6 +320,7 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(changes_arrive_as_they_were_committed),
+                cmocka_unit_test(who_may_be_patient),
                 cmocka_unit_test(the_server_is_identified),
                 cmocka_unit_test(what_is_wrong_with_a_slot_is_named),
                 cmocka_unit_test(a_slot_that_lost_its_wal_is_named),
