@@ -192,7 +192,7 @@ static enum status serve_log(struct session *s, struct err *e)
  * have room.  ADR 0018. */
 static int64_t pause_us(const struct session *s)
 {
-        int64_t us = s->late_us / LATE_SHARE,
+        int64_t us = (s->sent_us - s->tx.txn.commit_us) / LATE_SHARE,
                 room = s->gulped > GULP_BYTES ? s->pause_us * GULP_BYTES / (int64_t)s->gulped : 2 * s->pause_us;
         us = us < room ? us : room;
         us = us < MOST_PAUSE_US ? us : MOST_PAUSE_US;
@@ -254,11 +254,9 @@ static enum status close_group(struct session *s, unsigned messages, bool *flowi
         *flowing = messages > FLOWING_MESSAGES;
         if (messages > 0)
                 s->heard_at = now;
-        if (!groups_empty(g))
-                s->late_us = s->sent_us - g->newest_us;
         s->pause_us = messages > 0 ? pause_us(s) : PAUSE_US;
-        int64_t lull = s->late_us / LATE_SHARE;
-        if (!groups_empty(g) && s->late_us > BEHIND_US && now - s->heard_at < (lull < MOST_LULL_US ? lull : MOST_LULL_US)) {
+        int64_t late = s->sent_us - g->newest_us, lull = late / LATE_SHARE;
+        if (!groups_empty(g) && late > BEHIND_US && now - s->heard_at < (lull < MOST_LULL_US ? lull : MOST_LULL_US)) {
                 *flowing = true;
                 return ST_OK;
         }

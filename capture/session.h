@@ -42,7 +42,6 @@ struct session {
         int64_t pair_at, viewed_at;
         int64_t heard_at;         /* the last message came; clock_mono_us */
         int64_t sent_us;          /* the server's clock when it sent the last message */
-        int64_t late_us;          /* so long before it was the newest transaction of the open group committed, or of the last one */
         size_t gulped;            /* bytes that the socket held last */
         int64_t pause_us;         /* until it is looked at again, while data flows */
         uint64_t handled, paired; /* stream messages; how many there were at the last pair */

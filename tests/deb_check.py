@@ -1,12 +1,11 @@
 #!/usr/bin/python3
 """make deb-check: the Debian package under lintian; installed into a fresh Debian (mmdebstrap, a folder and chroot: no container engine); there
 `pangea version`, `validate`, the user and the folders; two regions run with that very program, on real PostgreSQL and Kafka outside;
-removed without leaving anything. Needs root, for chroot."""
+removed without leaving anything. Then deploy/systemd/README.md, command by command, in that Debian with its systemd as process 1.
+Needs root, for chroot and namespaces."""
 import glob
 import os
-import re
 import shlex
-import subprocess
 import sys
 import tempfile
 
@@ -15,57 +14,18 @@ sys.path[:0] = [HERE]
 sys.dont_write_bytecode = True
 
 from harness import case  # noqa: E402
+from harness.book import Page  # noqa: E402
 from harness.cluster import Cluster  # noqa: E402
+from harness.debian import ENVIRONMENT, Booted, Debian, call  # noqa: E402
 from harness.servers import ROOT, Servers  # noqa: E402
+from harness.wait import until  # noqa: E402
 
 T = "CREATE TABLE public.t (id int PRIMARY KEY, v text)"
-
-
-def call(*args, **kw):
-    done = subprocess.run(args, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True, **kw)
-    if done.returncode != 0:
-        raise AssertionError(f"{' '.join(args)}: exit {done.returncode}\n{done.stdout[-4000:]}")
-    return done.stdout
 
 
 def same(what, seen, wanted):
     if seen != wanted:
         raise AssertionError(f"{what}: {seen!r}, want {wanted!r}")
-
-
-class Debian:
-    """A fresh Debian 12 in a folder: what apt needs, and nothing else."""
-
-    def __init__(self, folder):
-        self.root = os.path.join(folder, "debian")
-        # with systemd, as every host has it; the lists of packages stay, for the package's dependencies
-        call("mmdebstrap", "--quiet", "--variant=minbase", "--include=systemd", "--skip=cleanup/apt/lists", "bookworm", self.root)
-        self.copy("/etc/resolv.conf", "/etc")
-        call("mount", "-t", "proc", "proc", self.file("/proc"))  # in a mount namespace of our own: main()
-        # the package starts nothing by itself; this makes sure
-        with open(os.path.join(self.root, "usr/sbin/policy-rc.d"), "w") as f:
-            f.write("#!/bin/sh\nexit 101\n")
-        os.chmod(f.name, 0o755)
-
-    def close(self):
-        """Never deletes through a mount: what is still mounted makes rm stop there."""
-        subprocess.run(["umount", self.file("/proc")], check=False)
-        call("rm", "-rf", "--one-file-system", self.root)
-
-    def __call__(self, *args):
-        return call("chroot", self.root, *args, env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"})
-
-    def file(self, path):
-        return os.path.join(self.root, path.lstrip("/"))
-
-    def copy(self, file, to="/tmp"):
-        call("install", "-D", "-m", "644", file, os.path.join(self.file(to), os.path.basename(file)))
-        return os.path.join(to, os.path.basename(file))
-
-    def everything(self):
-        """Every path but those that apt and dpkg keep for themselves."""
-        left_out = re.compile(r"/(proc|sys|dev|tmp|run|var/(lib/(dpkg|apt|systemd)|cache|log)|root)(/|$)")
-        return {p for p in call("find", self.root, "-xdev", "-printf", "/%P\n").splitlines() if not left_out.match(p)}
 
 
 def lintian(changes):
@@ -121,6 +81,49 @@ def runs(root, user, folder):
         servers.close()
 
 
+def under_systemd(debian, package):
+    """Every command of deploy/systemd/README.md, with what it prints; then the watchdog, whose time a page cannot wait for."""
+    servers = Servers()
+    try:
+        with Booted(debian) as host:
+            names, sql = {"kafka.example:9092": servers.new_kafka().brokers}, {}
+            for region in ("us", "eu"):
+                server = servers.new_postgres()
+                admin = server.connect("postgres")
+                admin.cursor().execute("CREATE DATABASE shop OWNER app")
+                admin.close()
+                names[f"host=pg.{region} "] = f"host=127.0.0.1 port={server.port} "
+                sql[region] = lambda text, server=server: server.connect("shop").cursor().execute(text)
+            os.rename(debian.file(debian.copy(package, "/root")), debian.file("/root/pangea.deb"))
+            page = Page(os.path.join(ROOT, "deploy", "systemd", "README.md"), debian.file("/root"), ENVIRONMENT, names, sql, host.inside())
+            try:
+                print(f"systemd as process 1: {page.run()} commands of {page.file}, each with what it prints", flush=True)
+            finally:
+                page.shell.close()
+            watchdog(host)
+    finally:
+        servers.close()
+
+
+def watchdog(host):
+    """A daemon that stands still is ended by systemd's watchdog, and started again."""
+    host("mkdir", "-p", "/run/systemd/system/pangea@us.service.d")
+    with open(f"/proc/{host.init}/root/run/systemd/system/pangea@us.service.d/quick.conf", "w") as f:
+        f.write("[Service]\nWatchdogSec=2s\nRestartSec=100ms\n")
+    host("systemctl", "daemon-reload")
+    host("systemctl", "start", "pangea@us")
+    before = shown(host, "MainPID")
+    host("systemctl", "kill", "--signal=STOP", "pangea@us")
+    until(lambda: (shown(host, "NRestarts"), shown(host, "ActiveState")) == ("1", "active") or (False, shown(host, "ActiveState")), "the watchdog", 30)
+    same("another process", shown(host, "MainPID") != before, True)
+    print("systemd as process 1: a daemon that stood still was ended by the watchdog, and runs again", flush=True)
+    host("systemctl", "stop", "pangea@us")
+
+
+def shown(host, name):
+    return host("systemctl", "show", "-P", name, "pangea@us").strip()
+
+
 def own_mounts(file):
     """Runs the program in a mount namespace of its own: what it mounts is seen by nobody else, and goes with it."""
     if os.getuid() != 0:
@@ -149,6 +152,7 @@ def main():
         left = sorted(p for p in debian.everything() - before if not p.startswith("/etc/pangea"))
         same("left behind by purge", left, [])
         print("removed: nothing is left but /etc/pangea, which holds what the operator wrote", flush=True)
+        under_systemd(debian, packages[0])
     finally:
         debian.close()
         call("rm", "-rf", "--one-file-system", folder)

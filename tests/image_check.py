@@ -12,7 +12,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE]
 sys.dont_write_bytecode = True
 
-from deb_check import call, own_mounts, runs, same  # noqa: E402
+from deb_check import own_mounts, runs, same  # noqa: E402
+from harness.debian import call  # noqa: E402
 from harness.servers import ROOT  # noqa: E402
 
 ARCHIVE = os.path.join(ROOT, "build", "image", "pangea.tar")

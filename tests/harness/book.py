@@ -20,7 +20,7 @@ import time
 
 from harness.wait import SLOW
 
-LOOKS = re.compile(r"^(pangea (status|verify|doctor|validate|conflicts (list|stats)|event)|curl|psql .*(SELECT|TABLE) )")
+LOOKS = re.compile(r"^(pangea (status|verify|doctor|validate|conflicts (list|stats)|event)|curl|psql .*(SELECT|TABLE) |journalctl|systemctl (is-active|show|status) )")
 MARK = "--- done "
 
 
@@ -100,8 +100,8 @@ def agrees(lines, printed):
 class Shell:
     """One bash for a page, so that `cd`, `export` and what runs in the background stay."""
 
-    def __init__(self, folder, environment):
-        self.process = subprocess.Popen(["bash", "--noprofile", "--norc"], cwd=folder, env=environment, stdin=subprocess.PIPE,
+    def __init__(self, folder, environment, inside=()):
+        self.process = subprocess.Popen([*inside, "bash", "--noprofile", "--norc"], cwd=folder, env=environment, stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
         os.set_blocking(self.process.stdout.fileno(), False)
 
@@ -138,13 +138,14 @@ class Shell:
 
 
 class Page:
-    """One page in a folder of its own. names: what the page calls a thing -> what it is here; sql: region -> function of a text."""
+    """One page in a folder of its own. names: what the page calls a thing -> what it is here; sql: region -> function of a text; inside: what to
+    put before a program so that it runs where the folder is (harness/debian.py)."""
 
-    def __init__(self, file, folder, environment, names, sql):
+    def __init__(self, file, folder, environment, names, sql, inside=()):
         with open(file) as f:
             self.text = f.read()
         self.file, self.folder, self.names, self.sql = os.path.basename(file), folder, names, sql
-        self.shell = Shell(folder, environment)
+        self.shell = Shell(folder, environment, inside)
 
     def here(self, text):
         for name, value in self.names.items():

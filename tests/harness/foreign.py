@@ -13,10 +13,10 @@ KAFKA = {"kafka-configs.sh": "kafka.admin.ConfigCommand", "kafka-acls.sh": "org.
          "kafka-topics.sh": "org.apache.kafka.tools.TopicCommand"}
 KUSTOMIZE = os.path.join(ROOT, ".cache", "kubernetes", "bin", "kustomize")
 # the words of each that begin a command: their first one is a verb, unless there are none
-HELP = {"systemctl": ["--help"], "systemd-analyze": ["--help"], "journalctl": ["--help"], "gdb": ["--help"], "psql": ["--help"], "pg_dump": ["--help"],
-        "curl": ["--help", "all"], "kubectl": None, "kustomize": None, "docker": None, "podman": None, "chronyc": ["help"], "make": None,
+HELP = {"systemctl": ["--help"], "systemd-analyze": ["--help"], "journalctl": ["--help"], "psql": ["--help"], "pg_dump": ["--help"],
+        "curl": ["--help", "all"], "kubectl": None, "kustomize": None, "docker": None, "podman": None, "make": None,
         **{script: ["--help"] for script in KAFKA}}
-VERBS = {"systemctl", "systemd-analyze", "chronyc"}
+VERBS = {"systemctl", "systemd-analyze"}
 DEEPER = {"kubectl": 3, "kustomize": 1, "docker": 2, "podman": 2}  # so many words at most choose the help
 
 
