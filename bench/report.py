@@ -162,7 +162,8 @@ def work_table(lines):
 HEAD = """# Performance
 
 Printed by `bench/report.py` from the raw results in [{folder}/results.jsonl]({folder}/results.jsonl); `make bench` makes both anew.
-How it is measured, and what is the same for all: [bench/README.md](../bench/README.md). Ratios are taken within a block, where all ran on the same machine
+How it is measured, and what is the same for all: [bench/README.md](../bench/README.md); where the time goes, and what was tried and did not help:
+[bench/notes.md](../bench/notes.md). Ratios are taken within a block, where all ran on the same machine
 minutes apart; absolute figures are those of this machine at that hour. "At most/s" is what the busiest of the processes would allow with a processor of
 its own: 1,000,000 / its CPU seconds a million. A run whose tables differed counts nowhere.
 """

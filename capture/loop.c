@@ -17,7 +17,7 @@
 #define FLOWING_MESSAGES 16 /* a gulp with more of them: data flows */
 #define PAUSE_US 200
 #define MOST_PAUSE_US 20000
-#define GULP_BYTES (512 << 10) /* what the sockets hold without tuning themselves */
+#define GULP_BYTES (128 << 10) /* less than the sockets hold: the walsender must never wait for us */
 #define BEHIND_US \
         50000 /* what committed so long ago is not hurried: full groups cost capture, Kafka and apply a fraction of small ones */
 #define LATE_SHARE 10 /* of the time that it is late already a group waits a tenth for what comes next, MOST_LULL_US at most */

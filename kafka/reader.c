@@ -26,6 +26,8 @@ struct kafka_reader {
         struct err told;             /* what the last question gave */
         int64_t taken_at;            /* monotonic: when the last record was taken; 0 none */
         int64_t end, end_again;      /* what the broker said when asked, and when it may be asked again */
+        size_t room, taken;          /* bytes that librdkafka may hold; that were taken since it last held none */
+        int64_t wake_again;          /* monotonic: not before then its thread is woken */
         char topic[];
 };
 
@@ -34,6 +36,7 @@ struct kafka_reader {
 #define ASK_MS 250
 #define ASK_END_MS 100
 #define END_PAUSE_US INT64_C(10000000)
+#define WAKE_SHARE 10 /* of the time at most goes into waking it */
 
 static enum status start(struct kafka_reader *r, struct err *e)
 {
@@ -60,6 +63,7 @@ static enum status restart(struct kafka_reader *r, struct err *e)
                 (void)rd_kafka_consume_stop(r->rkt, 0);
         r->started = false;
         r->end = 0;
+        r->taken = 0;
         return start(r, e);
 }
 
@@ -73,6 +77,7 @@ enum status kafka_reader_open(struct kafka_reader **out, const struct kafka_conf
         memcpy(r->topic, topic, name);
         r->at = from.v;
         r->client.owner = r;
+        r->room = (size_t)max_queued_kb << 10;
         st = client_open(&r->client, c, &(struct client_opts){.kind = CLIENT_READER, .max_queued_kb = max_queued_kb}, e);
         if (st)
                 goto fail;
@@ -180,6 +185,7 @@ static void give(struct kafka_reader *r, rd_kafka_message_t *m, struct kafka_msg
                                   .len = m->len,
                                   .handle = m};
         r->at = m->offset + 1;
+        r->taken += m->len;
         r->taken_at = clock_mono_us();
         r->client.trouble_name[0] = 0; /* it is over */
         /* an error was told before it, so librdkafka healed by itself */
@@ -196,6 +202,20 @@ static void hear_troubles(struct kafka_reader *r)
                 }
 }
 
+/* librdkafka 2.0.2 stops to fetch when it holds enough, and the broker's thread then looks again after a second, or when something else wakes it: a
+ * question to the broker does. Asked when all is taken of what may have been enough, and the log has more. */
+static void fetch_on(struct kafka_reader *r)
+{
+        int64_t low, high, now = clock_mono_us();
+        if (r->taken < r->room / 2 || r->halt || now < r->wake_again)
+                return;
+        r->taken = 0;
+        if (rd_kafka_get_watermark_offsets(r->client.rk, r->topic, 0, &low, &high) || r->at >= high)
+                return;
+        (void)rd_kafka_query_watermark_offsets(r->client.rk, r->topic, 0, &low, &high, ASK_END_MS);
+        r->wake_again = now + WAKE_SHARE * (clock_mono_us() - now);
+}
+
 /* One record or error, waiting no longer than timeout_ms; NULL when there was none. */
 static rd_kafka_message_t *take(struct kafka_reader *r, int timeout_ms)
 {
@@ -206,6 +226,7 @@ static rd_kafka_message_t *take(struct kafka_reader *r, int timeout_ms)
         hear_troubles(r);
         if (m)
                 return m;
+        fetch_on(r);
         m = rd_kafka_consume_queue(r->queue, timeout_ms);
         hear_troubles(r);
         return m;

@@ -78,7 +78,7 @@ class Cgroup:
         self.folders = [os.path.join(m[1], f"pangea-check-{os.getpid()}") for m in mounts if m[2].startswith("cgroup") and m[1].startswith(CGROUPS)]
 
     def enter(self):
-        """The calling process, and whoever it starts."""
+        """A process that is about to become another program."""
         for folder in self.folders:
             os.makedirs(folder)
             for name in ("cpuset.cpus", "cpuset.mems"):  # of version 1: nobody may enter while they are empty
@@ -86,16 +86,8 @@ class Cgroup:
                 if os.path.exists(own):
                     with open(above) as f, open(own, "w") as g:
                         g.write(f.read())
-            self.move(folder)
-
-    @staticmethod
-    def move(folder):
-        with open(os.path.join(folder, "cgroup.procs"), "w") as f:
-            f.write(str(os.getpid()))
-
-    def leave(self):
-        for folder in self.folders:
-            self.move(os.path.dirname(folder))
+            with open(os.path.join(folder, "cgroup.procs"), "w") as f:
+                f.write(str(os.getpid()))
 
     def remove(self):
         for top in self.folders:
@@ -118,13 +110,13 @@ class Booted:
         self.debian, self.cgroup = debian, Cgroup()
 
     def __enter__(self):
-        self.cgroup.enter()
+        self.process = subprocess.Popen(["unshare", "--pid", "--mount", "--uts", "--ipc", "--cgroup", "--fork", "--kill-child", "sh", "-ec", BOOT, "sh",
+                                         self.debian.root], stdin=subprocess.DEVNULL, preexec_fn=self.cgroup.enter)
         try:
-            self.process = subprocess.Popen(["unshare", "--pid", "--mount", "--uts", "--ipc", "--cgroup", "--fork", "--kill-child", "sh", "-ec", BOOT, "sh",
-                                             self.debian.root], stdin=subprocess.DEVNULL)
-        finally:
-            self.cgroup.leave()
-        until(self.is_up, "systemd has booted", 60)
+            until(self.is_up, "systemd has booted", 60)
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_):
