@@ -469,6 +469,40 @@ static void seeks_give_what_they_say(void **state)
         kafka_reader_close(r);
 }
 
+/* What librdkafka may hold is a fraction of the log: it stops to fetch again and again, each time for up to a second if nobody wakes it. */
+static void a_log_that_does_not_fit_is_read_without_a_rest(void **state)
+{
+        enum { RECORDS = 40, SIZE = 100000, ROOM_KB = 1024 };
+        static uint8_t noise[SIZE]; /* lz4 makes it no smaller */
+        struct mock *m = *state;
+        struct err e = {0};
+        struct reports seen;
+        struct kafka_reader *r = NULL;
+        struct kafka_producer *p = producer(&m->conf, &seen);
+        uint32_t x = 1;
+        assert_ok(kafka_producer_warm(p, 5000, &e));
+        for (uint64_t tag = 0; tag < RECORDS; tag++) {
+                for (size_t i = 0; i < sizeof noise; i++)
+                        noise[i] = (uint8_t)((x = x * 1664525u + 1013904223u) >> 24);
+                assert_ok(kafka_produce(p, "us", noise, sizeof noise, tag, &e));
+                assert_ok(kafka_producer_flush(p, 10000, &e));
+        }
+        kafka_producer_close(p);
+        assert_ok(kafka_reader_open(&r, &m->conf, TOPIC, KAFKA_FROM_START, ROOM_KB, &e));
+        expect(r, 0, NULL);
+        int64_t begin = clock_mono_us(), longest = 0;
+        for (int64_t at = 1; at < RECORDS; at++) {
+                poll(NULL, 0, 10); /* whoever reads has work with each */
+                int64_t before = clock_mono_us();
+                expect(r, at, NULL);
+                longest = clock_mono_us() - before > longest ? clock_mono_us() - before : longest;
+        }
+        if (clock_mono_us() - begin > 1500000)
+                fail_msg("%d records took %.1f s, one of them %.1f s", RECORDS, (double)(clock_mono_us() - begin) / 1e6,
+                         (double)longest / 1e6);
+        kafka_reader_close(r);
+}
+
 /* As capture looks at the end of its log when it starts: librdkafka 2.0.2 fetches nothing for good when it is sent elsewhere while it asks
  * where the end is. */
 static void a_reader_sent_elsewhere_at_once_reads(void **state)
@@ -657,6 +691,7 @@ int main(void)
                 WITH_MOCK(a_record_that_is_too_large_is_refused_by_name),
                 WITH_MOCK(closing_calls_no_report),
                 WITH_MOCK(seeks_give_what_they_say),
+                WITH_MOCK(a_log_that_does_not_fit_is_read_without_a_rest),
                 WITH_MOCK(a_reader_sent_elsewhere_at_once_reads),
                 WITH_MOCK(an_offset_that_is_not_there_is_told_until_a_seek),
                 WITH_MOCK(a_broker_that_errs_for_a_moment_stops_no_reader),
