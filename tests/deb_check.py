@@ -98,6 +98,9 @@ def under_systemd(debian, package):
             page = Page(os.path.join(ROOT, "deploy", "systemd", "README.md"), debian.file("/root"), ENVIRONMENT, names, sql, host.inside())
             try:
                 print(f"systemd as process 1: {page.run()} commands of {page.file}, each with what it prints", flush=True)
+            except AssertionError:
+                print(host("journalctl", "-q", "--no-pager", "-n", "60"), flush=True)
+                raise
             finally:
                 page.shell.close()
             watchdog(host)

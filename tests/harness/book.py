@@ -113,7 +113,7 @@ class Shell:
         while True:
             m = re.search(rf"\n?{MARK}(\d+)\n", text)
             if m:
-                return text[:m.start()], int(m.group(1))
+                return text[:m.start()].replace("\r\n", "\n"), int(m.group(1))  # apt gives dpkg a terminal
             if not select.select([self.process.stdout], [], [], max(0, end - time.monotonic()))[0]:
                 raise AssertionError(f"$ {command}\nhas not ended after {limit * SLOW:g} s; it has printed:\n{text}")
             more = self.process.stdout.read()

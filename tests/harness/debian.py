@@ -19,11 +19,15 @@ mount -o remount,bind,ro "$1/sys"
 mount -t tmpfs -o mode=755 tmpfs "$1/run"
 mount -t tmpfs -o mode=755 tmpfs "$1/dev"
 mkdir "$1/dev/pts" "$1/dev/shm"
+mount -t devpts -o newinstance,ptmxmode=0666 devpts "$1/dev/pts"
+ln -s pts/ptmx "$1/dev/ptmx"
 for d in null zero full random urandom tty; do
         touch "$1/dev/$d"
         mount --bind "/dev/$d" "$1/dev/$d"
 done
-exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin container=pangea-check chroot "$1" /lib/systemd/systemd --system --log-target=journal
+cd "$1"
+pivot_root . mnt
+exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin container=pangea-check chroot . sh -ec "umount -l /mnt; exec /lib/systemd/systemd --system"
 """
 
 
