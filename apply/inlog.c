@@ -35,6 +35,8 @@ enum status inlog_open(struct inlog **out, const struct inlog_opts *o, struct er
                 inlog_close(l);
                 return s;
         }
+        if (o->note) /* the own log: also read inside a transaction (own_catch_up) */
+                kafka_reader_asks_nobody(l->reader);
         if (o->wake_fd >= 0)
                 kafka_reader_wake_fd(l->reader, o->wake_fd);
         *out = l;

@@ -74,6 +74,9 @@ MUSTCHECK enum status kafka_reader_open(struct kafka_reader **out, const struct 
  * While the topic or the offset is in doubt a call may take 250 ms more, once a second, to ask the broker; so call it at least every
  * second even when nothing wakes you. */
 MUSTCHECK enum status kafka_reader_next(struct kafka_reader *r, int timeout_ms, struct kafka_msg *out, struct err *e);
+/* While it reads on: a reader that has taken all of what librdkafka may hold at once wakes it by a question to the broker, which may take 100 ms (at
+ * most a tenth of the time). Not this one: it is read while somebody holds locks, and may rest for a second. */
+void kafka_reader_asks_nobody(struct kafka_reader *r);
 void kafka_msg_done(struct kafka_msg *m);
 /* Makes fd readable when records arrive; for poll(2). As kafka_producer_wake_fd. */
 void kafka_reader_wake_fd(struct kafka_reader *r, int fd);

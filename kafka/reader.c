@@ -267,6 +267,11 @@ enum status kafka_reader_next(struct kafka_reader *r, int timeout_ms, struct kaf
         }
 }
 
+void kafka_reader_asks_nobody(struct kafka_reader *r)
+{
+        r->room = SIZE_MAX;
+}
+
 void kafka_msg_done(struct kafka_msg *m)
 {
         if (m->handle)
