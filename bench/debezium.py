@@ -10,6 +10,7 @@ import time
 import urllib.error
 import urllib.request
 
+from harness.daemon import die_with_parent
 from harness.servers import ROOT, call
 from harness.wait import TimedOut, until
 import proc
@@ -46,7 +47,7 @@ class Connect:
         with open(self.log, "w") as out:
             self.process = subprocess.Popen(["java", *JVM, f"-Dlog4j2.configurationFile={self.folder}/log4j2.properties", "-cp", f"{CACHE}/libs/*",
                                              "org.apache.kafka.connect.cli.ConnectStandalone", f"{self.folder}/worker.properties"],
-                                            stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=self.folder)
+                                            stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=self.folder, preexec_fn=die_with_parent)
         self.made = 0
         until(self.answers, f"Kafka Connect answers ({self.log})", 180)
 
