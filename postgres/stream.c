@@ -132,7 +132,7 @@ static enum status start_failed(struct pgstream *s, struct err *e)
 
 static bool over_loopback(int fd)
 {
-        struct sockaddr_storage peer;
+        struct sockaddr_storage peer = {.ss_family = AF_UNSPEC};
         socklen_t len = sizeof peer;
         if (getpeername(fd, (struct sockaddr *)&peer, &len) != 0)
                 return false;
