@@ -164,21 +164,20 @@ static void on_xid(void *ctx, void *arg, const struct pgres *r)
         ((fullxid_t *)arg)->v = (uint64_t)pgres_i64(r, 0, 0);
 }
 
-/* A follower's stray rows of those keys are nobody's. */
-static enum status delete_strays(struct clash_set *c, const struct party *p, struct err *e)
+/* A follower's stray rows of those keys are nobody's. *strays lives until the next sync. */
+static enum status send_delete_strays(struct clash_set *c, const struct party *p, int64_t *strays, struct err *e)
 {
         uint32_t *rows = ARENA_ARRAY(c->arena, uint32_t, p->n);
-        int64_t strays = 0;
         for (uint32_t i = 0; i < p->n; i++)
                 rows[i] = p->guests[i]->at;
-        return clash_send_delete(c, rows, p->n, &strays, e);
+        return clash_send_delete(c, rows, p->n, strays, e);
 }
 
 static enum status insert_party(struct applier *a, struct clash_set *c, const struct hidden_table *t, const struct party *p,
                                 fullxid_t *xid, struct err *e)
 {
-        int64_t done = 0;
-        enum status s = a->follower ? delete_strays(c, p, e) : ST_OK;
+        int64_t strays = 0, done = 0;
+        enum status s = a->follower ? send_delete_strays(c, p, &strays, e) : ST_OK;
         for (uint32_t i = 0; i < p->n && s == ST_OK; i++) {
                 const struct guest *g = p->guests[i];
                 s = hidden_drop(a->hidden, a->db, t->name, g->image.kb, g->image.klen, e);
